@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# NetMamba host agent. `make help` lists the targets.
+
+BUILD   ?= build
+VARIANT ?= release
+CC      ?= gcc
+CLANG   ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool) bpftool)
+VERSION := 0.1.0
+
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+PKGS      := libbpf libxdp libnl-3.0 libnl-route-3.0 jansson libevent libpcap smartcols sqlite3 libsystemd inih libcap openblas
+
+CFLAGS   ?= -O2 -g
+WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+CPPFLAGS += -I. -I$(BUILD) -D_GNU_SOURCE -DNM_VERSION='"$(VERSION)"'
+ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) -fno-strict-aliasing -pthread
+BPF_CFLAGS = -target bpf -mcpu=v3 -O2 -g $(WARN) -Wno-missing-prototypes -I. -I/usr/include/$(MULTIARCH)
+LDFLAGS  += -pthread
+
+ifeq ($(VARIANT),asan)
+ALL_CFLAGS += -fsanitize=address,undefined -fno-omit-frame-pointer
+LDFLAGS    += -fsanitize=address,undefined
+endif
+
+ifeq ($(V),1)
+Q :=
+msg =
+else
+Q := @
+msg = @printf '  %-7s %s\n' "$(1)" "$(2)";
+endif
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := all
+
+# ---- layers: one archive each, one-way (DESIGN section 3) -------------------------------------
+MODEL_SRC  := $(wildcard model/*.c)
+FLOW_SRC   := $(wildcard agent/flow/*.c)
+POLICY_SRC := $(wildcard agent/policy/*.c)
+EVENT_SRC  := $(wildcard agent/event/*.c)
+WIRE_SRC   := $(wildcard agent/wire/*.c)
+NMD_SRC    := $(filter-out agent/nmd/nmd.c,$(wildcard agent/nmd/*.c))
+NMCTL_SRC  := $(filter-out agent/nmctl/nmctl.c,$(wildcard agent/nmctl/*.c))
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+lib = $(BUILD)/lib$(1).a
+
+LIBS_MODEL  := -lopenblas -ljansson -lm -ldl
+LIBS_FLOW   := -lbpf -lpcap
+LIBS_NMD    := -lxdp -lbpf -lnl-route-3 -lnl-3 -levent -lsqlite3 -lsystemd -linih -lcap -ljansson
+LIBS_NMCTL  := -lsmartcols -ljansson -lbpf -lpcap -lcap
+
+all: $(BUILD)/nmd $(BUILD)/nmctl
+
+define archive
+$$(call lib,$(1)): $$(call obj,$(2))
+	$$(call msg,AR,$$@)rm -f $$@ && ar rcs $$@ $$^
+endef
+$(eval $(call archive,model,$(MODEL_SRC)))
+$(eval $(call archive,flow,$(FLOW_SRC)))
+$(eval $(call archive,policy,$(POLICY_SRC)))
+$(eval $(call archive,event,$(EVENT_SRC)))
+$(eval $(call archive,wire,$(WIRE_SRC)))
+$(eval $(call archive,nmd,$(NMD_SRC)))
+$(eval $(call archive,nmctl,$(NMCTL_SRC)))
+
+ARCHIVES_model  := $(call lib,model)
+ARCHIVES_flow   := $(call lib,flow)
+ARCHIVES_policy := $(call lib,policy)
+ARCHIVES_event  := $(call lib,event) $(call lib,model)
+ARCHIVES_wire   := $(call lib,wire)
+ARCHIVES_bpf    := $(call lib,flow)
+ARCHIVES_nmd    := $(call lib,nmd) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
+ARCHIVES_nmctl  := $(call lib,nmctl) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
+LINK_model  := $(LIBS_MODEL)
+LINK_flow   := $(LIBS_FLOW)
+LINK_policy :=
+LINK_event  := $(LIBS_MODEL)
+LINK_wire   := -ljansson
+LINK_bpf    := $(LIBS_FLOW)
+LINK_nmd    := $(LIBS_NMD) $(LIBS_FLOW) $(LIBS_MODEL)
+LINK_nmctl  := $(LIBS_NMCTL) $(LIBS_MODEL)
+
+$(BUILD)/nmd: $(BUILD)/obj/agent/nmd/nmd.o $(ARCHIVES_nmd)
+	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LINK_nmd)
+$(BUILD)/nmctl: $(BUILD)/obj/agent/nmctl/nmctl.o $(ARCHIVES_nmctl)
+	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LINK_nmctl)
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call msg,CC,$<)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# ---- BPF --------------------------------------------------------------------------------------
+SKEL := $(BUILD)/netmamba.skel.h
+$(BUILD)/netmamba.bpf.o: bpf/netmamba.bpf.c
+	@mkdir -p $(@D)
+	$(call msg,BPF,$<)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@ $<
+$(SKEL): $(BUILD)/netmamba.bpf.o
+	$(call msg,SKEL,$@)$(BPFTOOL) gen skeleton $< name netmamba > $@
+$(BUILD)/obj/agent/nmd/kernel.o: $(SKEL)
+$(BUILD)/obj/tests/bpf/%.o: $(SKEL)
+$(BUILD)/obj/tests/bench/%.o: $(SKEL)
+
+# ---- tests: tests/LAYER/test_*.c links the layer's archive and what that layer may use ----------
+TEST_LAYERS := model flow policy event wire bpf nmd nmctl
+define layer_tests
+TESTS_$(1) := $$(patsubst %.c,$$(BUILD)/%,$$(wildcard tests/$(1)/test_*.c))
+$$(TESTS_$(1)): $$(BUILD)/tests/$(1)/%: $$(BUILD)/obj/tests/$(1)/%.o $$(ARCHIVES_$(1))
+	@mkdir -p $$(@D)
+	$$(call msg,LD,$$@)$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LINK_$(1)) -lcmocka
+TESTS += $$(TESTS_$(1))
+endef
+$(foreach layer,$(TEST_LAYERS),$(eval $(call layer_tests,$(layer))))
+
+tests: $(TESTS)
+
+# tests/run sums up all results; T=policy runs one part.
+check: deps
+	@$(MAKE) --no-print-directory all tests
+	@BUILD=$(BUILD) tests/run $(T)
+
+asan:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan VARIANT=asan all tests
+
+# ---- everything else ----------------------------------------------------------------------------
+DEPS := gcc make clang llvm bpftool pkg-config libc6-dev libbpf-dev libxdp-dev libnl-3-dev libnl-route-3-dev \
+	libjansson-dev libevent-dev libpcap-dev libsmartcols-dev libsqlite3-dev libsystemd-dev libinih-dev \
+	libopenblas-dev libcap-dev libcmocka-dev zlib1g-dev libelf-dev iproute2 ethtool
+
+deps:
+	@missing=$$(for p in $(DEPS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing from Debian:" $$missing; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+headers:
+	@for h in maps/*.h model/*.h agent/*/*.h; do \
+	  printf '#include "%s"\n' $$h | $(CC) $(CPPFLAGS) -std=gnu17 $(WARN) -fsyntax-only -x c - || exit 1; done
+
+format:
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+format-check:
+	@clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all tests check asan deps headers format format-check clean
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The assembler: packet records (from rings or a capture) to flow samples. Same code after the
+ * reader.
+ *
+ * A flow is handed to on_ready
+ *   READY_EARLY  once, when it has early_packets packets (0 = never): a provisional judgement;
+ *   READY_FULL   when seq_len packets are there;
+ *   READY_END    on TCP FIN from both sides or RST;
+ *   READY_IDLE   after idle_ns without a packet;
+ *   READY_TIME   total_ns after its first packet;
+ *   READY_EVICTED when the table is full and it is the least recently used;
+ *   READY_FLUSH  by assembler_flush (end of a capture, shutdown).
+ * After any but READY_EARLY the flow is judged: it keeps a small entry without a sample, so that
+ * records still in the ring do not begin it anew, until a record with RECORD_FLOW_START does, or it
+ * ages out.
+ *
+ * Memory: at most max_flows samples of flow_sample_size(shape), and max_flows * 2 entries. Time is
+ * the records' own: assembler_tick(now) drives the limits. Single threaded. Packets are kept in
+ * time order.
+ */
+#pragma once
+#include <stdint.h>
+#include "maps/packet_record.h"
+#include "model/flow_sample.h"
+
+enum ready_reason {
+	READY_EARLY,
+	READY_FULL,
+	READY_END,
+	READY_IDLE,
+	READY_TIME,
+	READY_EVICTED,
+	READY_FLUSH,
+};
+const char *ready_reason_name(enum ready_reason r);
+
+struct assembler_config {
+	struct sample_shape shape;
+	uint32_t max_flows;
+	uint32_t early_packets;
+	uint64_t idle_ns, total_ns;
+};
+
+struct flow_info {
+	struct flow_key key;
+	uint8_t first_direction; /* FLOW_DIR_* of the first packet: its sender is the flow's source
+				  */
+	uint8_t hooks_seen;      /* bit per HOOK_* */
+	uint32_t ifindex;
+	uint64_t first_ns, last_ns;
+	uint64_t packets, bytes; /* of the records seen, both directions */
+	uint8_t directions_seen; /* bit per FLOW_DIR_* */
+};
+
+/* sample is borrowed: copy what must live on (flow_sample_copy). */
+typedef void (*flow_ready_fn)(void *ctx, const struct flow_info *info,
+			      const struct flow_sample *sample, enum ready_reason why);
+
+struct assembler_counters {
+	uint64_t records, records_late, records_missing; /* missing: gaps in packet_index */
+	uint64_t flows_started, flows_evicted, flows_no_memory;
+	uint64_t flows_assembling, flows_judged; /* now */
+	uint64_t ready[READY_FLUSH + 1];
+};
+
+struct assembler;
+int assembler_new(const struct assembler_config *config, flow_ready_fn on_ready, void *ctx,
+		  struct assembler **ret_assembler);
+void assembler_free(struct assembler *a); /* accepts NULL; samples not ready are dropped */
+void assembler_add_record(struct assembler *a, const struct packet_record *record,
+			  const uint8_t *data);
+void assembler_tick(struct assembler *a, uint64_t now_ns);
+void assembler_flush(struct assembler *a);
+const struct assembler_counters *assembler_counters(const struct assembler *a);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kernel side as the agent sees it: skeleton, pins, typed access to every map. The only file of
+ * nmd that knows map file descriptors. Pins live in config.pin_dir, on a bpffs that kernel_open
+ * mounts there when nothing is mounted (never under /sys: `ip netns exec` hides it).
+ *
+ * kernel_open adopts pinned maps when their schema version and sizes fit, so a restarted agent
+ * keeps verdicts, policy, meters and counters; it refuses pins of another schema and says how to
+ * remove them. kernel_close leaves the pins: enforcement goes on until the fail-open deadline.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "agent/policy/policy.h"
+#include "maps/config.h"
+#include "maps/control.h"
+#include "maps/flow_state.h"
+#include "maps/reason.h"
+#include "maps/verdict.h"
+#include "model/error.h"
+
+struct kernel;
+
+struct kernel_config {
+	const char *pin_dir;       /* such as /run/netmamba/bpf */
+	struct nm_config programs; /* n_rings and newcomer_mask are filled in by kernel_open */
+	uint32_t max_flows, max_verdicts, max_endpoints, max_fragments;
+	uint32_t ring_bytes; /* a ring; rounded up to a power of two of pages */
+};
+
+int kernel_open(const struct kernel_config *config, struct kernel **ret_kernel, struct error *e);
+void kernel_close(struct kernel *k);         /* accepts NULL */
+bool kernel_adopted(const struct kernel *k); /* pins were there */
+
+/* Loads the programs anew with another record shape on the same maps; attach.c then moves the
+ * links. */
+int kernel_reload(struct kernel *k, const struct nm_config *programs, struct error *e);
+int kernel_ingress_fd(const struct kernel *k);
+int kernel_egress_fd(const struct kernel *k);
+struct bpf_object; /* libxdp wants the object */
+const char *kernel_pin_dir(const struct kernel *k);
+uint32_t kernel_ring_fds(const struct kernel *k, const int **ret_fds);
+
+int kernel_control_get(const struct kernel *k, struct control *ret_control);
+int kernel_control_set(struct kernel *k, const struct control *control);
+
+/* verdict_put replaces; -E2BIG when the map is full. */
+int kernel_verdict_put(struct kernel *k, const struct flow_key *key, const struct verdict *v);
+int kernel_verdict_get(const struct kernel *k, const struct flow_key *key,
+		       struct verdict *ret_verdict);
+int kernel_verdict_delete(struct kernel *k, const struct flow_key *key);
+/* Calls fn for each; fn may delete through the kernel handle. Nonzero from fn ends the walk. */
+typedef int (*kernel_verdict_fn)(void *ctx, const struct flow_key *key, const struct verdict *v);
+int kernel_verdict_walk(struct kernel *k, kernel_verdict_fn fn, void *ctx);
+
+int kernel_flow_get(const struct kernel *k, const struct flow_key *key,
+		    struct flow_state *ret_state);
+int kernel_endpoint_put(struct kernel *k, const struct endpoint_key *key,
+			const struct endpoint_verdict *v);
+int kernel_class_name_get(const struct kernel *k, uint32_t class_id, char ret_name[CLASS_NAME_LEN]);
+int kernel_class_name_set(struct kernel *k, uint32_t class_id, const char *name);
+
+/* Writes policy, meters and zones: grants first, so that no packet meets a half-written, harsher
+ * policy. A meter whose rule id and rate are unchanged keeps its state. */
+int kernel_policy_write(struct kernel *k, const struct policy_program *program, struct error *e);
+
+/* Sums the CPUs; rows: COUNTER_ROWS, caller's. */
+int kernel_counters_read(const struct kernel *k, struct counter *rows);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The model file (DESIGN section 6): a safetensors file with the official state-dict names and one
+ * JSON object in __metadata__ under the key "netmamba". Read, checked, refused with the reason.
+ *
+ * Ownership: struct model owns the mapping and all strings; it is immutable after model_load and
+ * may be shared between threads by reference (model_ref, model_unref). Nothing is read past the
+ * file's end; every tensor that the architecture needs is checked for name, type and shape before
+ * model_load returns 0, and for finite values.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "model/error.h"
+#include "model/flow_sample.h"
+
+#define MODEL_MAX_CLASSES 127 /* class id 0 of the kernel is `unknown` */
+#define MODEL_CLASS_NAME  32  /* with the NUL; [a-z0-9-] */
+
+enum debias_bit {
+	DEBIAS_IP_ADDR = 1 << 0,
+	DEBIAS_PORTS = 1 << 1,
+	DEBIAS_IP_ID = 1 << 2,
+	DEBIAS_TTL = 1 << 3,
+	DEBIAS_CHECKSUMS = 1 << 4,
+	DEBIAS_TCP_SEQ_ACK = 1 << 5,
+	DEBIAS_TCP_TIMESTAMPS = 1 << 6,
+	DEBIAS_TLS_SNI = 1 << 7,
+};
+
+enum ood_score { OOD_ENERGY, OOD_MAX_LOGIT, OOD_MAX_PROBABILITY, OOD_ENTROPY };
+
+struct architecture {
+	char backbone[16];  /* "mamba" */
+	uint32_t embed_dim; /* D */
+	uint32_t depth;
+	uint32_t d_state; /* N */
+	uint32_t d_conv;
+	uint32_t expand;  /* E = expand * D */
+	uint32_t dt_rank; /* R = ceil(D / 16) */
+	uint32_t stride;
+	bool head_bias;
+};
+
+struct token_config {
+	struct sample_shape shape;
+	bool packed; /* refused until an engine can run it */
+	float byte_scale, byte_offset;
+	uint32_t debias; /* enum debias_bit */
+};
+
+struct calibration {
+	float temperature;
+	float threshold[MODEL_MAX_CLASSES];
+	bool watch_only[MODEL_MAX_CLASSES]; /* classes whose precision is not good enough to act on
+					     */
+	enum ood_score score;
+	float ood_threshold; /* unknown above it */
+};
+
+struct tensor {
+	const char *name;
+	uint32_t n_dims;
+	uint64_t shape[8];
+	const float *data; /* float32, little endian, into the mapping or a converted copy */
+	uint64_t n_values;
+};
+
+struct model {
+	struct architecture architecture;
+	struct token_config tokens;
+	struct calibration calibration;
+	uint32_t n_classes;
+	char class_name[MODEL_MAX_CLASSES][MODEL_CLASS_NAME];
+	char *path;
+	char *training_json; /* as in the file, or NULL */
+	char *figures_json;
+	char sha256[65]; /* of the whole file, hex */
+	uint64_t n_parameters;
+	struct tensor *tensors; /* sorted by name */
+	size_t n_tensors;
+	struct model_storage *storage; /* private */
+};
+
+int model_load(const char *path, struct model **ret_model, struct error *e);
+struct model *model_ref(struct model *m);
+void model_unref(struct model *m); /* accepts NULL */
+
+/* NULL when the model has no such tensor. */
+const struct tensor *model_tensor(const struct model *m, const char *name);
+
+/* -1 when no class has that name. */
+int model_class_index(const struct model *m, const char *name);
