@@ -143,6 +143,12 @@ format:
 format-check:
 	@clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
 
+# From the compiler's own dry run, so that it is never out of step with the rules above.
+compile_commands.json:
+	@$(MAKE) --no-print-directory -Bnk V=1 BUILD=$(BUILD) all tests 2>/dev/null | \
+	  awk -v dir="$(CURDIR)" 'BEGIN { print "[" } / -c -o / { file = $$NF; gsub(/["\\]/, "\\\\&"); \
+	    printf "%s{\"directory\":\"%s\",\"file\":\"%s\",\"command\":\"%s\"}", sep, dir, file, $$0; sep = ",\n" } END { print "\n]" }' > $@
+
 clean:
 	rm -rf $(BUILD)
 
