@@ -27,10 +27,20 @@ struct attachment {
 
 int attach_interface(struct kernel *k, int ifindex, const char *ifname,
 		     struct attachment *ret_attachment, struct error *e);
+/* As attach_interface, without some of its ways: tests, and hosts where one of them misbehaves. */
+struct attach_options {
+	bool no_dispatcher, no_native, no_tcx;
+};
+int attach_interface_with(struct kernel *k, int ifindex, const char *ifname,
+			  const struct attach_options *options, struct attachment *ret_attachment,
+			  struct error *e);
 /* After kernel_reload. */
 int attach_update(struct kernel *k, const struct attachment *attachment, struct error *e);
 /* The interface is gone, or is to be left: removes its pins and hooks. */
 int attach_remove(const char *pin_dir, int ifindex, struct error *e);
+/* Interfaces that pins speak of, so that a restarted agent can leave those it no longer guards.
+ * Returns how many there are, which may be more than max, or a negative errno. */
+int attach_pinned(const char *pin_dir, int *ret_ifindexes, unsigned max);
 /* `nmd --detach`: every interface's hooks, every pin, the bpffs mount if ours. Needs no running
  * agent. Nothing there is no error. ret_removed: interfaces left. */
 int attach_remove_all(const char *pin_dir, unsigned *ret_removed, struct error *e);

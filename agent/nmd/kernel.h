@@ -7,6 +7,9 @@
  * kernel_open adopts pinned maps when their schema version and sizes fit, so a restarted agent
  * keeps verdicts, policy, meters and counters; it refuses pins of another schema and says how to
  * remove them. kernel_close leaves the pins: enforcement goes on until the fail-open deadline.
+ *
+ * Single threaded but for the verdict, endpoint and counter calls, which are plain system calls and
+ * may come from any thread.
  */
 #pragma once
 #include <stdbool.h>
@@ -28,6 +31,10 @@ struct kernel_config {
 	uint32_t ring_bytes; /* a ring; rounded up to a power of two of pages */
 };
 
+/* Where the text of libbpf and libxdp goes; without it they are silent. Process-wide. */
+typedef void (*kernel_log_fn)(void *ctx, bool warning, const char *text);
+void kernel_log_set(kernel_log_fn fn, void *ctx);
+
 int kernel_open(const struct kernel_config *config, struct kernel **ret_kernel, struct error *e);
 void kernel_close(struct kernel *k);         /* accepts NULL */
 bool kernel_adopted(const struct kernel *k); /* pins were there */
@@ -37,7 +44,10 @@ bool kernel_adopted(const struct kernel *k); /* pins were there */
 int kernel_reload(struct kernel *k, const struct nm_config *programs, struct error *e);
 int kernel_ingress_fd(const struct kernel *k);
 int kernel_egress_fd(const struct kernel *k);
-struct bpf_object; /* libxdp wants the object */
+struct bpf_object;
+/* libxdp loads a program itself: the ingress program, open and not loaded, with this kernel's
+ * configuration and on its maps. The kernel owns it; the next call and kernel_close end it. */
+int kernel_ingress_object(struct kernel *k, struct bpf_object **ret_object, struct error *e);
 const char *kernel_pin_dir(const struct kernel *k);
 uint32_t kernel_ring_fds(const struct kernel *k, const int **ret_fds);
 
@@ -61,8 +71,14 @@ int kernel_class_name_get(const struct kernel *k, uint32_t class_id, char ret_na
 int kernel_class_name_set(struct kernel *k, uint32_t class_id, const char *name);
 
 /* Writes policy, meters and zones: grants first, so that no packet meets a half-written, harsher
- * policy. A meter whose rule id and rate are unchanged keeps its state. */
+ * policy. A meter whose rule id, rate and burst are unchanged keeps its state. rezone (may be NULL)
+ * is called once the grants and the new zones are in place and before anything becomes harsher: the
+ * place to give live verdicts their new zone; nonzero ends the write there, with the milder of the
+ * old and the new policy in force. */
+typedef int (*kernel_rezone_fn)(void *ctx);
 int kernel_policy_write(struct kernel *k, const struct policy_program *program, struct error *e);
+int kernel_policy_write_rezoned(struct kernel *k, const struct policy_program *program,
+				kernel_rezone_fn rezone, void *ctx, struct error *e);
 
 /* Sums the CPUs; rows: COUNTER_ROWS, caller's. */
 int kernel_counters_read(const struct kernel *k, struct counter *rows);
