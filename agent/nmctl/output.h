@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One walk for people and programs: rows are JSON objects; `-o json` prints each whole on a line of
+ * its own, a table shows the columns that the command names, in human units. Text of others (a
+ * daemon's reply, a file) never reaches the terminal with control characters in it.
+ */
+#pragma once
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+enum output_format { OUTPUT_TABLE, OUTPUT_JSON };
+
+enum unit {
+	UNIT_TEXT, /* strings as they are, numbers plain */
+	UNIT_COUNT,
+	UNIT_BYTES,
+	UNIT_SECONDS,
+	UNIT_PERCENT, /* of a fraction */
+	UNIT_SCORE,   /* two decimals */
+	UNIT_YES,     /* true: the column's title in lower case; false: "" */
+	UNIT_TIME,    /* seconds since the epoch */
+	UNIT_TIME_NS, /* nanoseconds since the epoch, time of day only */
+};
+
+struct column {
+	const char *title;
+	const char *path; /* member of the row, "would.packets" for nested ones */
+	enum unit unit;
+	unsigned width; /* of a streamed row; a longer cell pushes the rest to the right */
+	bool cut;       /* may be cut on a narrow terminal */
+	bool colour;    /* by its word: drop red, limit yellow, ok green, ... */
+};
+
+/* stream: rows are printed as they come, at the columns' widths, for --follow. */
+struct output;
+int output_new(FILE *out, enum output_format format, bool stream, const struct column *columns,
+	       size_t n_columns, struct output **ret_output);
+int output_row(struct output *o, const json_t *row); /* borrowed */
+size_t output_rows(const struct output *o);
+/* Prints what a table collected. -EIO when writing failed. */
+int output_end(struct output *o);
+void output_free(struct output *o); /* accepts NULL */
+
+/* One object on a line; for replies that are no table. */
+int output_json(FILE *out, const json_t *object);
+
+/* The text of one cell; "-" when the row has no such member. Caller frees; NULL: no memory. */
+char *output_cell(const json_t *row, const struct column *column);
+
+/* Writes text with control characters and invalid bytes as \xNN. */
+void output_text(FILE *out, const char *text);
+
+/* "" unless out is a terminal and NO_COLOR is not set. */
+enum colour { COLOUR_NONE, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_RED, COLOUR_DIM, COLOUR_BOLD };
+const char *output_colour(FILE *out, enum colour colour);
+
+/* Members by path; what is absent or of another type reads as the default. */
+const json_t *output_member(const json_t *row, const char *path);
+const char *output_string(const json_t *row, const char *path, const char *otherwise);
+double output_number(const json_t *row, const char *path, double otherwise);
+bool output_true(const json_t *row, const char *path);
