@@ -100,6 +100,7 @@ $(BUILD)/netmamba.bpf.o: bpf/netmamba.bpf.c
 $(SKEL): $(BUILD)/netmamba.bpf.o
 	$(call msg,SKEL,$@)$(BPFTOOL) gen skeleton $< name netmamba > $@
 $(BUILD)/obj/agent/nmd/kernel.o: $(SKEL)
+$(BUILD)/obj/agent/nmd/links.o: CPPFLAGS += $(shell pkg-config --cflags libnl-3.0)
 $(BUILD)/obj/tests/bpf/%.o: $(SKEL)
 $(BUILD)/obj/tests/bench/%.o: $(SKEL)
 
