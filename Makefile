@@ -115,12 +115,27 @@ TESTS += $$(TESTS_$(1))
 endef
 $(foreach layer,$(TEST_LAYERS),$(eval $(call layer_tests,$(layer))))
 
-tests: $(TESTS)
+# Tools of the tests in namespaces: replayed captures and steady load, counted at the far side.
+TOOLS := $(BUILD)/tests/tools/replay $(BUILD)/tests/tools/load
+$(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,tests/tools/netns.c tests/tools/packet_view.c tests/tools/frames.c) $(call lib,flow)
+	@mkdir -p $(@D)
+	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_FLOW)
+
+tests: $(TESTS) $(TOOLS)
 
 # tests/run sums up all results; T=policy runs one part.
-check: deps
-	@$(MAKE) --no-print-directory all tests
+check: deps-check
+	@$(MAKE) --no-print-directory -j$$(nproc) all tests
 	@BUILD=$(BUILD) tests/run $(T)
+
+demo: deps
+	@$(call install,$(DEMO_DEPS))
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(TOOLS)
+	@BUILD=$(BUILD) tests/net/demo.sh
+
+# One capture across a guarded veth pair: sudo make replay CAPTURE=file.pcap
+replay: all $(TOOLS)
+	@BUILD=$(BUILD) tests/net/replay_one.sh $(CAPTURE)
 
 asan:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan VARIANT=asan all tests
@@ -130,10 +145,23 @@ DEPS := gcc make clang llvm bpftool pkg-config libc6-dev libbpf-dev libxdp-dev l
 	libjansson-dev libevent-dev libpcap-dev libsmartcols-dev libsqlite3-dev libsystemd-dev libinih-dev \
 	libopenblas-dev libcap-dev libcmocka-dev zlib1g-dev libelf-dev iproute2 ethtool
 
-deps:
-	@missing=$$(for p in $(DEPS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
+# Live programs of the tests in namespaces. None of these packages starts a daemon when installed:
+# this may be a host in use. nginx would, so it is unpacked beside the build and never installed.
+DEMO_DEPS  := jq procps
+CHECK_DEPS := $(DEMO_DEPS) curl openssl openssh-client dropbear-bin dnsmasq-base bind9-dnsutils iperf3 iputils-ping libpcre2-8-0
+
+install = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing from Debian:" $$missing; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+deps:
+	@$(call install,$(DEPS))
+
+deps-check: deps
+	@$(call install,$(CHECK_DEPS))
+	@test -x $(BUILD)/live/usr/sbin/nginx || { mkdir -p $(BUILD)/live && cd $(BUILD)/live && \
+	  apt-get download -qq nginx 2>/dev/null && dpkg -x nginx_*.deb . && rm nginx_*.deb; } || \
+	  echo "nginx could not be had: its tests will be skipped"
 
 headers:
 	@for h in maps/*.h model/*.h agent/*/*.h; do \
@@ -153,5 +181,5 @@ compile_commands.json:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests check asan deps headers format format-check clean
+.PHONY: all tests check demo replay asan deps deps-check headers format format-check clean
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
