@@ -5,7 +5,7 @@
  *
  *   default watch|allow
  *   block|limit|watch|allow [class=NAME] [net=PREFIX] [dir=in|out|both] [rate=2mbit] [burst=64kb]
- *                           [for=1h] [confirm=60s] [force]
+ *                           [for=1h | until=2026-11-24T23:00:00Z] [confirm=60s] [force]
  *
  * Which rule decides a flow of class c and zone z: rules whose net= holds the flow's zone before
  * those without; among them the longest prefix first; at equal prefix a rule with class= before one
@@ -39,15 +39,20 @@ struct policy_rule {
 	uint64_t rate_bytes_per_s, burst_bytes; /* limit only */
 	uint64_t for_s;                         /* 0 = for good */
 	uint64_t confirm_s; /* 0 = no confirmation wanted; only the control socket acts on it */
-	int64_t expires_at; /* seconds since the epoch when for_s runs out, 0 = never; set by nmd */
-	uint32_t line;      /* where it was read, 0 = command line */
+	/* Seconds since the epoch when the rule ends, 0 = never: set by until=, or by nmd from
+	 * for_s. A rule whose time is over is the caller's to remove: the policy knows no clock. */
+	int64_t expires_at;
+	uint32_t line; /* where it was read, 0 = command line */
 };
 
 struct policy {
+	char name[96];                 /* the file it was read from, for messages; "" = none */
 	enum policy_verb default_verb; /* POLICY_WATCH or POLICY_ALLOW */
 	uint32_t n_rules, next_id;
 	struct policy_rule *rules;
 };
+
+const char *policy_verb_name(enum policy_verb verb);
 
 struct policy *policy_new(void);    /* default watch, no rules; NULL when memory is short */
 void policy_free(struct policy *p); /* accepts NULL */
@@ -59,15 +64,21 @@ int policy_rule_parse(const char *const *words, size_t n_words, struct policy_ru
 /* A whole file; name is for messages. */
 int policy_parse(const char *name, const char *text, size_t len, struct policy **ret_policy,
 		 struct error *e);
-/* Adds a rule (takes a new id); a rule with equal class, net and dir is replaced, keeping its id.
- * Returns the id or a negative errno. */
+/* Adds a rule behind the others; one with equal class, net and dir goes, and leaves it its id (so
+ * counters and meter go on). Ids stay below MAX_RULES, they are rows of `counters`; one that was
+ * freed is given out again only when all others were. Returns the id or a negative errno. */
 int policy_add(struct policy *p, const struct policy_rule *rule, struct error *e);
 int policy_remove(struct policy *p, uint32_t id, struct error *e);
-/* The rule in the words it is typed in; truncates as snprintf does. */
+/* Before `to` replaces `from`: rules of `to` that `from` has too (class, net, dir) take its ids,
+ * the others ids that `from` does not use. */
+void policy_keep_ids(struct policy *to, const struct policy *from);
+/* The rule in the words it is typed in, without confirm=; truncates as snprintf does. */
 int policy_rule_format(const struct policy_rule *rule, char *buffer, size_t size);
-/* The policy as a file; caller frees. NULL when memory is short. */
+/* The policy as a file, which policy_parse reads back; a rule with expires_at is written with
+ * until=, so that a restart does not lengthen it. Caller frees. NULL when memory is short. */
 char *policy_format(const struct policy *p);
-/* `+ line`, `- line` per rule that differs; "" when none; caller frees. */
+/* `- line`, `+ line` for each that differs, their order counted; "" when none; caller frees. NULL
+ * when memory is short. */
 char *policy_diff(const struct policy *from, const struct policy *to);
 
 /* Classes the rules may name, by class id (index); id 0 is `unknown`. */
@@ -85,7 +96,7 @@ struct policy_zone {
 /* What goes into the maps. */
 struct policy_program {
 	struct policy_entry entries[MAX_ZONES * MAX_CLASSES];
-	struct meter meters[MAX_METERS];    /* tat_ns 0 */
+	struct meter meters[MAX_METERS];    /* 1..n_meters in use; tat_ns 0 */
 	uint32_t meter_rule_id[MAX_METERS]; /* so that a kept rule keeps its meter's state */
 	uint32_t n_meters;
 	struct policy_zone zones[MAX_ZONES];
@@ -93,7 +104,8 @@ struct policy_program {
 	char notes[1024]; /* warnings for the operator, one a line: "block class=dns-tunnel: ..." */
 };
 
-/* never: prefixes from the settings that no rule overrides. */
+/* never: prefixes from the settings that no rule overrides. class=bittorrent means p2p where there
+ * is no class of the former name. */
 int policy_compile(const struct policy *p, const struct policy_classes *classes,
 		   const struct zone_key *never, uint32_t n_never,
 		   struct policy_program **ret_program, struct error *e);
