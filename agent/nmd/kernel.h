@@ -14,6 +14,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include "agent/nmd/kernel_log.h"
 #include "agent/policy/policy.h"
 #include "maps/config.h"
 #include "maps/control.h"
@@ -30,10 +31,6 @@ struct kernel_config {
 	uint32_t max_flows, max_verdicts, max_endpoints, max_fragments;
 	uint32_t ring_bytes; /* a ring; rounded up to a power of two of pages */
 };
-
-/* Where the text of libbpf and libxdp goes; without it they are silent. Process-wide. */
-typedef void (*kernel_log_fn)(void *ctx, bool warning, const char *text);
-void kernel_log_set(kernel_log_fn fn, void *ctx);
 
 int kernel_open(const struct kernel_config *config, struct kernel **ret_kernel, struct error *e);
 void kernel_close(struct kernel *k);         /* accepts NULL */
