@@ -22,6 +22,7 @@
 	0x01                   /* early: unless the packet is dropped, keep sending records up     \
 				*/
 #define VERDICT_PROTECTED 0x02 /* safety net: only a policy entry with POLICY_FORCE acts */
+#define VERDICT_TOLD      0x04 /* set by the kernel: the agent has been told of the first hit */
 
 struct verdict {
 	__u16 class_id;
