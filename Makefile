@@ -9,7 +9,7 @@ BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool) bpf
 VERSION := 0.1.0
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
-PKGS      := libbpf libxdp libnl-3.0 libnl-route-3.0 jansson libevent libpcap smartcols sqlite3 libsystemd inih libcap openblas
+PKGS      := libbpf libxdp libnl-3.0 libnl-route-3.0 jansson libevent libpcap smartcols sqlite3 libsystemd inih libcap openblas libsodium
 
 CFLAGS   ?= -O2 -g
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
@@ -47,7 +47,7 @@ NMCTL_SRC  := $(filter-out agent/nmctl/nmctl.c,$(wildcard agent/nmctl/*.c))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 lib = $(BUILD)/lib$(1).a
 
-LIBS_MODEL  := -lopenblas -ljansson -lm -ldl
+LIBS_MODEL  := -lopenblas -ljansson -lsodium -lm -ldl
 LIBS_FLOW   := -lbpf -lpcap
 LIBS_NMD    := -lxdp -lbpf -lnl-route-3 -lnl-3 -levent -lsqlite3 -lsystemd -linih -lcap -ljansson
 LIBS_NMCTL  := -lsmartcols -ljansson -lbpf -lpcap -lcap
@@ -143,7 +143,7 @@ asan:
 # ---- everything else ----------------------------------------------------------------------------
 DEPS := gcc make clang llvm bpftool pkg-config libc6-dev libbpf-dev libxdp-dev libnl-3-dev libnl-route-3-dev \
 	libjansson-dev libevent-dev libpcap-dev libsmartcols-dev libsqlite3-dev libsystemd-dev libinih-dev \
-	libopenblas-dev libcap-dev libcmocka-dev zlib1g-dev libelf-dev iproute2 ethtool
+	libopenblas-dev libsodium-dev libcap-dev libcmocka-dev zlib1g-dev libelf-dev iproute2 ethtool
 
 # Live programs of the tests in namespaces. None of these packages starts a daemon when installed:
 # this may be a host in use. nginx would, so it is unpacked beside the build and never installed.
@@ -167,6 +167,9 @@ headers:
 	@for h in maps/*.h model/*.h agent/*/*.h; do \
 	  printf '#include "%s"\n' $$h | $(CC) $(CPPFLAGS) -std=gnu17 $(WARN) -fsyntax-only -x c - || exit 1; done
 
+layers:
+	@tests/layers.sh
+
 format:
 	@clang-format -i $$(git ls-files '*.c' '*.h')
 format-check:
@@ -181,5 +184,5 @@ compile_commands.json:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests check demo replay asan deps deps-check headers format format-check clean
+.PHONY: all tests check demo replay asan deps deps-check headers layers format format-check clean
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

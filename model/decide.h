@@ -5,6 +5,8 @@
  *
  * All four scores grow with strangeness (DESIGN section 7): energy = -logsumexp(z / T), max_logit =
  * -max(z / T), max_probability = -max p, entropy = H(p); p = softmax(z / T).
+ * Being out of distribution is asked before the class's threshold. Logits that are not finite are
+ * unknown, with confidence 0 and the largest score.
  */
 #pragma once
 #include <stdbool.h>

@@ -3,10 +3,17 @@
  * The model file (DESIGN section 6): a safetensors file with the official state-dict names and one
  * JSON object in __metadata__ under the key "netmamba". Read, checked, refused with the reason.
  *
- * Ownership: struct model owns the mapping and all strings; it is immutable after model_load and
- * may be shared between threads by reference (model_ref, model_unref). Nothing is read past the
- * file's end; every tensor that the architecture needs is checked for name, type and shape before
- * model_load returns 0, and for finite values.
+ * Ownership: struct model owns the file's bytes (a private copy, see safetensors.h) and all
+ * strings; it is immutable after model_load and may be shared between threads by reference
+ * (model_ref, model_unref). Every tensor that the architecture needs is checked for name, shape and
+ * finite values before model_load returns 0; weights may be F32, F16 or BF16, tensors of other
+ * names are ignored, unless they are not finite.
+ *
+ * `format`, `architecture`, `tokens` and `classes` must be there. What may be absent, and what
+ * holds then: packed, head_bias: false; debias: nothing; calibration.temperature 1, .thresholds 0.5
+ * each, .watch_only none, .unknown: energy with a threshold that nothing exceeds; training and
+ * figures: NULL. A key of architecture or tokens that is not known is refused, because what it asks
+ * for would not be done; unknown keys elsewhere are ignored.
  */
 #pragma once
 #include <stdbool.h>
@@ -17,6 +24,19 @@
 
 #define MODEL_MAX_CLASSES 127 /* class id 0 of the kernel is `unknown` */
 #define MODEL_CLASS_NAME  32  /* with the NUL; [a-z0-9-] */
+
+/* Bounds of what is loaded; together they bound an engine's memory (about 350 MB at the most). */
+#define MODEL_MAX_EMBED_DIM     1024
+#define MODEL_MAX_DEPTH         64
+#define MODEL_MAX_STATE         256
+#define MODEL_MAX_CONV          16
+#define MODEL_MAX_EXPAND        4
+#define MODEL_MAX_STRIDE        64
+#define MODEL_MAX_PACKETS       64
+#define MODEL_MAX_HEADER_BYTES  128 /* as RECORD_MAX_HEADER of maps/packet_record.h */
+#define MODEL_MAX_PAYLOAD_BYTES 256 /* as RECORD_MAX_PAYLOAD */
+#define MODEL_MAX_SEQ_LEN       256
+#define MODEL_MAX_TOKENS        4096 /* length of the whole sequence */
 
 enum debias_bit {
 	DEBIAS_IP_ADDR = 1 << 0,
@@ -63,7 +83,7 @@ struct tensor {
 	const char *name;
 	uint32_t n_dims;
 	uint64_t shape[8];
-	const float *data; /* float32, little endian, into the mapping or a converted copy */
+	const float *data; /* float32, in the file's bytes or a converted copy */
 	uint64_t n_values;
 };
 
@@ -86,6 +106,10 @@ struct model {
 int model_load(const char *path, struct model **ret_model, struct error *e);
 struct model *model_ref(struct model *m);
 void model_unref(struct model *m); /* accepts NULL */
+
+/* Byte tokens P (H + Y) / stride, and the whole sequence: (S + 1) + (S + 1) + (N + 1). */
+uint32_t model_byte_tokens(const struct model *m);
+uint32_t model_sequence_length(const struct model *m);
 
 /* NULL when the model has no such tensor. */
 const struct tensor *model_tensor(const struct model *m, const char *name);

@@ -13,7 +13,7 @@
 #include "model/error.h"
 
 #define SAFETENSORS_MAX_FILE    (1ULL << 30)
-#define SAFETENSORS_MAX_HEADER  (1ULL << 22)
+#define SAFETENSORS_MAX_HEADER  (1ULL << 20)
 #define SAFETENSORS_MAX_TENSORS 4096
 #define SAFETENSORS_MAX_DIMS    8
 

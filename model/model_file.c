@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See model_file.h. Metadata first: it says which tensors there must be, and of what shape. */
+#include "model/model_file.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include "model/model_metadata.h"
+#include "model/safetensors.h"
+
+struct model_storage {
+	atomic_uint references;
+	struct safetensors *file;
+	float *converted; /* values of tensors that could not be used in place */
+};
+
+static void free_model(struct model **m)
+{
+	model_unref(*m);
+}
+
+struct model *model_ref(struct model *m)
+{
+	atomic_fetch_add(&m->storage->references, 1);
+	return m;
+}
+
+void model_unref(struct model *m)
+{
+	if (!m)
+		return;
+	if (m->storage && atomic_fetch_sub(&m->storage->references, 1) > 1)
+		return;
+	if (m->storage) {
+		safetensors_close(m->storage->file);
+		free(m->storage->converted);
+	}
+	free(m->storage);
+	free(m->tensors);
+	free(m->training_json);
+	free(m->figures_json);
+	free(m->path);
+	free(m);
+}
+
+uint32_t model_byte_tokens(const struct model *m)
+{
+	return m->tokens.shape.packets * sample_row_bytes(&m->tokens.shape) /
+	       m->architecture.stride;
+}
+
+uint32_t model_sequence_length(const struct model *m)
+{
+	return 2 * (m->tokens.shape.seq_len + 1U) + model_byte_tokens(m) + 1;
+}
+
+static int compare_tensor(const void *a, const void *b)
+{
+	return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
+}
+
+const struct tensor *model_tensor(const struct model *m, const char *name)
+{
+	struct tensor key = {.name = name};
+
+	return bsearch(&key, m->tensors, m->n_tensors, sizeof(key), compare_tensor);
+}
+
+int model_class_index(const struct model *m, const char *name)
+{
+	for (uint32_t i = 0; i < m->n_classes; i++)
+		if (strcmp(m->class_name[i], name) == 0)
+			return (int)i;
+	return -1;
+}
+
+static bool is_float(const struct raw_tensor *raw)
+{
+	return raw->dtype == DTYPE_F32 || raw->dtype == DTYPE_F16 || raw->dtype == DTYPE_BF16;
+}
+
+static bool usable_in_place(const struct raw_tensor *raw)
+{
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && raw->dtype == DTYPE_F32 &&
+	       (uintptr_t)raw->data % sizeof(float) == 0;
+}
+
+static int check_finite(const struct model *m, const struct tensor *t, struct error *e)
+{
+	for (uint64_t i = 0; i < t->n_values; i++)
+		if (!isfinite(t->data[i]))
+			return error_set(e, -EINVAL,
+					 "%s: tensor %s: value %" PRIu64 " is not finite", m->path,
+					 t->name, i);
+	return 0;
+}
+
+/* All tensors of a float type; sorted, because raw ones are. */
+static int take_tensors(struct model *m, struct error *e)
+{
+	size_t n;
+	const struct raw_tensor *raw = safetensors_tensors(m->storage->file, &n);
+	uint64_t n_converted = 0;
+	float *place;
+
+	for (size_t i = 0; i < n; i++)
+		if (is_float(&raw[i]) && !usable_in_place(&raw[i]))
+			n_converted += raw[i].n_values;
+	m->tensors = calloc(n + 1, sizeof(*m->tensors));
+	place = m->storage->converted = malloc((n_converted + 1) * sizeof(float));
+	if (!m->tensors || !place)
+		return error_set(e, -ENOMEM, "%s: no memory for its tensors", m->path);
+	for (size_t i = 0; i < n; i++) {
+		struct tensor *t = &m->tensors[m->n_tensors];
+
+		if (!is_float(&raw[i]))
+			continue;
+		*t = (struct tensor){.name = raw[i].name,
+				     .n_dims = raw[i].n_dims,
+				     .n_values = raw[i].n_values,
+				     .data = (const void *)raw[i].data};
+		memcpy(t->shape, raw[i].shape, sizeof(t->shape));
+		if (!usable_in_place(&raw[i])) {
+			raw_tensor_to_float(&raw[i], place);
+			t->data = place;
+			place += t->n_values;
+		}
+		if (check_finite(m, t, e))
+			return -EINVAL;
+		m->n_tensors++;
+	}
+	return 0;
+}
+
+static void format_shape(char *text, size_t size, const uint64_t *shape, uint32_t n_dims)
+{
+	size_t used = snprintf(text, size, "[");
+
+	for (uint32_t i = 0; i < n_dims && used < size; i++)
+		used += snprintf(text + used, size - used, "%s%" PRIu64, i ? ", " : "", shape[i]);
+	if (used < size)
+		snprintf(text + used, size - used, "]");
+}
+
+static int need(struct model *m, const char *name, const uint64_t *shape, uint32_t n_dims,
+		struct error *e)
+{
+	const struct tensor *t = model_tensor(m, name);
+	char want[48], have[96];
+
+	format_shape(want, sizeof(want), shape, n_dims);
+	if (!t)
+		return error_set(
+			e, -EINVAL,
+			"%s: tensor %s is missing; the architecture asks for it with shape %s",
+			m->path, name, want);
+	format_shape(have, sizeof(have), t->shape, t->n_dims);
+	if (t->n_dims != n_dims || memcmp(t->shape, shape, n_dims * sizeof(*shape)) != 0)
+		return error_set(e, -EINVAL,
+				 "%s: tensor %s has shape %s; the architecture asks for %s",
+				 m->path, name, have, want);
+	m->n_parameters += t->n_values;
+	return 0;
+}
+
+#define NEED(m, e, name, ...)                                                                      \
+	need(m, name, (const uint64_t[]){__VA_ARGS__},                                             \
+	     sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t), e)
+
+static int need_embedding(struct model *m, struct error *e)
+{
+	static const char *const modality[] = {"byte", "size", "iat"};
+	const struct architecture *a = &m->architecture;
+	char name[64];
+	int r = 0;
+
+	for (int i = 0; !r && i < 3; i++) {
+		snprintf(name, sizeof(name), "%s_cls_token", modality[i]);
+		r = NEED(m, e, name, 1, 1, a->embed_dim);
+		snprintf(name, sizeof(name), "%s_indicator", modality[i]);
+		r = r ? r : NEED(m, e, name, 1, 1, a->embed_dim);
+	}
+	if (!r)
+		r = NEED(m, e, "pos_embed", 1, model_sequence_length(m), a->embed_dim);
+	if (!r)
+		r = NEED(m, e, "byte_embed.proj.weight", a->embed_dim, 1, a->stride);
+	if (!r)
+		r = NEED(m, e, "byte_embed.proj.bias", a->embed_dim);
+	return r;
+}
+
+static int need_block(struct model *m, uint32_t block, struct error *e)
+{
+	const struct architecture *a = &m->architecture;
+	uint64_t D = a->embed_dim, E = a->expand * D, N = a->d_state, R = a->dt_rank;
+	const struct {
+		const char *name;
+		uint32_t n_dims;
+		uint64_t shape[3];
+	} list[] = {
+		{"norm.weight", 1, {D}},
+		{"mixer.in_proj.weight", 2, {2 * E, D}},
+		{"mixer.conv1d.weight", 3, {E, 1, a->d_conv}},
+		{"mixer.conv1d.bias", 1, {E}},
+		{"mixer.x_proj.weight", 2, {R + 2 * N, E}},
+		{"mixer.dt_proj.weight", 2, {E, R}},
+		{"mixer.dt_proj.bias", 1, {E}},
+		{"mixer.A_log", 2, {E, N}},
+		{"mixer.D", 1, {E}},
+		{"mixer.out_proj.weight", 2, {D, E}},
+	};
+	char name[64];
+	int r = 0;
+
+	for (size_t i = 0; !r && i < sizeof(list) / sizeof(list[0]); i++) {
+		snprintf(name, sizeof(name), "encoder_blocks.%u.%s", block, list[i].name);
+		r = need(m, name, list[i].shape, list[i].n_dims, e);
+	}
+	return r;
+}
+
+static int need_tensors(struct model *m, struct error *e)
+{
+	int r = need_embedding(m, e);
+
+	for (uint32_t i = 0; !r && i < m->architecture.depth; i++)
+		r = need_block(m, i, e);
+	if (!r)
+		r = NEED(m, e, "norm_f.weight", m->architecture.embed_dim);
+	if (!r)
+		r = NEED(m, e, "head.weight", m->n_classes, m->architecture.embed_dim);
+	if (!r && m->architecture.head_bias)
+		r = NEED(m, e, "head.bias", m->n_classes);
+	return r;
+}
+
+static void hash_file(struct model *m)
+{
+	uint8_t digest[crypto_hash_sha256_BYTES];
+	size_t size;
+	const uint8_t *bytes = safetensors_bytes(m->storage->file, &size);
+
+	crypto_hash_sha256(digest, bytes, size);
+	sodium_bin2hex(m->sha256, sizeof(m->sha256), digest, sizeof(digest));
+}
+
+int model_load(const char *path, struct model **ret_model, struct error *e)
+{
+	cleanup(free_model) struct model *m = calloc(1, sizeof(*m));
+	const char *metadata;
+	int r;
+
+	if (!m || !(m->path = strdup(path)) || !(m->storage = calloc(1, sizeof(*m->storage))))
+		return error_set(e, -ENOMEM, "%s: no memory", path);
+	atomic_init(&m->storage->references, 1);
+	r = safetensors_open(path, &m->storage->file, e);
+	if (r)
+		return r;
+	metadata = safetensors_metadata(m->storage->file, "netmamba");
+	if (!metadata)
+		return error_set(e, -EINVAL,
+				 "%s: __metadata__ has no key netmamba: a checkpoint needs its "
+				 "architecture, tokens and classes written there",
+				 path);
+	r = model_read_metadata(m, metadata, e);
+	if (!r)
+		r = take_tensors(m, e);
+	if (!r)
+		r = need_tensors(m, e);
+	if (r)
+		return r;
+	hash_file(m);
+	*ret_model = take_ptr(m);
+	return 0;
+}

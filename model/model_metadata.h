@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The JSON object `netmamba` of a model file into struct model. Private to model_file.c; apart from
+ * it because it knows JSON and no tensors.
+ */
+#pragma once
+#include "model/error.h"
+#include "model/model_file.h"
+
+/* Fills architecture, tokens, calibration, classes, training_json and figures_json of m; what it
+ * filled before an error is freed by model_unref. Errors name m->path and the place. */
+int model_read_metadata(struct model *m, const char *json_text, struct error *e);
