@@ -23,6 +23,12 @@ ALL_CFLAGS += -fsanitize=address,undefined -fno-omit-frame-pointer
 LDFLAGS    += -fsanitize=address,undefined
 endif
 
+# Made with CC=clang, as `make fuzz-NAME` does.
+ifeq ($(VARIANT),fuzz)
+ALL_CFLAGS += -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer
+LDFLAGS    += -fsanitize=address,undefined
+endif
+
 ifeq ($(V),1)
 Q :=
 msg =
@@ -139,6 +145,20 @@ replay: all $(TOOLS)
 
 asan:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan VARIANT=asan all tests
+
+# A parser against libFuzzer: make fuzz-policy SECONDS=120. What it finds goes to tests/regress.
+SECONDS    ?= 60
+FUZZ_DEPS  := libclang-rt-dev
+FUZZ_LINK  := $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(FUZZ_LINK)
+	@mkdir -p $(@D)
+	$(call msg,LD,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS_FLOW) $(LIBS_MODEL)
+fuzz-%:
+	@$(call install,$(FUZZ_DEPS))
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz VARIANT=fuzz CC=$(CLANG) $(BUILD)/fuzz/tests/fuzz/fuzz_$*
+	@mkdir -p $(BUILD)/fuzz/corpus/$*
+	$(BUILD)/fuzz/tests/fuzz/fuzz_$* -max_total_time=$(SECONDS) $(FUZZ_FLAGS) $(BUILD)/fuzz/corpus/$* \
+	  $(wildcard tests/fuzz/corpus/$*)
 
 # ---- everything else ----------------------------------------------------------------------------
 DEPS := gcc make clang llvm bpftool pkg-config libc6-dev libbpf-dev libxdp-dev libnl-3-dev libnl-route-3-dev \
