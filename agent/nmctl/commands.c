@@ -5,9 +5,68 @@
 #include "agent/nmctl/names.h"
 #include "agent/nmctl/nmctl.h"
 
-#define ANY WIRE_MAX_WORDS
+#define RULE_WORDS "[class=NAME] [net=PREFIX] [dir=in|out|both] [for=1h] [confirm=60s] [force]"
+#define RULE_HELP                                                                                  \
+	"A rule covers flows of a class, of a network, or both; give at least one.\n"              \
+	"  class=NAME     as `nmctl classes` lists them; unknown is a class, too\n"                \
+	"  net=PREFIX     the other end: 10.0.0.0/8, 2001:db8::/32, 192.0.2.7\n"                   \
+	"  dir=           in: what this host receives, out: what it sends; default both\n"         \
+	"  for=1h         the rule ends by itself\n"                                               \
+	"  confirm=60s    undone after that time unless `nmctl policy confirm` follows\n"          \
+	"  force          also flows that the safety net protects (ssh, DNS, DHCP)\n"              \
+	"The longest net= decides first, then class= before none, then the later rule.\n"
 
+/* Rows of one noun stand together; its first row is what the noun alone means. */
 static const struct command table[] = {
+	{"status", NULL, cmd_status, 0, 0, OPTION_SOCKET, "",
+	 "the agent, its interfaces, and what became of the packets", NULL},
+	{"doctor", NULL, cmd_doctor, 0, 0, OPTION_SOCKET | OPTION_MODEL | OPTION_CONFIG, "",
+	 "what this host can do for the agent, and what is missing",
+	 "Exit status 1 only when nmd cannot run here. Nothing is attached to any interface.\n"},
+	{"classes", NULL, cmd_classes, 0, 0, OPTION_SOCKET, "",
+	 "flows, packets and thresholds of each class", NULL},
+	{"flows", NULL, cmd_flows, 0, 12, OPTION_SOCKET | OPTION_FOLLOW | OPTION_SINCE,
+	 "[class=NAME] [net=PREFIX] [proto=P] [action=A] [since=1h] [limit=100]",
+	 "judged flows, the latest last; --follow shows new ones as they come",
+	 "action is watch, pass, drop or limit; the id under FLOW is what `explain` takes.\n"},
+	{"explain", NULL, cmd_explain, 1, 1, OPTION_SOCKET, "FLOW",
+	 "why a flow got its class, and what is done about it",
+	 "FLOW is the id of 16 hex digits that `nmctl flows` shows.\n"},
+	{"policy", "show", cmd_policy_show, 0, 0, OPTION_SOCKET, "",
+	 "the rules in force, with what they acted on", NULL},
+	{"policy", "block", cmd_policy_rule, 1, 8, OPTION_SOCKET, RULE_WORDS,
+	 "drop packets from the next one on", RULE_HELP},
+	{"policy", "limit", cmd_policy_rule, 2, 10, OPTION_SOCKET,
+	 "rate=2mbit [burst=64kb] " RULE_WORDS, "let pass at a rate, drop what is above",
+	 RULE_HELP
+	 "rate= is in bit, kbit, mbit or gbit a second; all flows of the rule share it.\n"},
+	{"policy", "watch", cmd_policy_rule, 1, 8, OPTION_SOCKET, RULE_WORDS,
+	 "let pass and tell (an exception from a wider rule)", RULE_HELP},
+	{"policy", "allow", cmd_policy_rule, 1, 8, OPTION_SOCKET, RULE_WORDS,
+	 "let pass; net= alone: never act on that network", RULE_HELP},
+	{"policy", "check", cmd_policy_check, 1, 1, OPTION_MODEL, "FILE",
+	 "read a policy file without an agent", "FILE may be - for standard input.\n"},
+	{"policy", "diff", cmd_policy_diff, 1, 1, OPTION_SOCKET, "FILE",
+	 "what applying the file would change", "FILE may be - for standard input.\n"},
+	{"policy", "apply", cmd_policy_apply, 1, 2, OPTION_SOCKET, "FILE [confirm=60s]",
+	 "replace the policy by the file's", "FILE may be - for standard input.\n"},
+	{"policy", "confirm", cmd_policy_change, 0, 0, OPTION_SOCKET, "",
+	 "keep a change that was made with confirm=", NULL},
+	{"policy", "remove", cmd_policy_change, 1, 1, OPTION_SOCKET, "ID",
+	 "take a rule away, by its id in `policy show`", NULL},
+	{"policy", "history", cmd_policy_history, 0, 0, OPTION_SOCKET, "",
+	 "earlier versions: when, by whom, what", NULL},
+	{"policy", "rollback", cmd_policy_change, 0, 1, OPTION_SOCKET, "[VERSION]",
+	 "back to the version before, or to the one named", NULL},
+	{"policy", "arm", cmd_policy_change, 0, 0, OPTION_SOCKET, "",
+	 "enforce again after the breaker tripped", NULL},
+	{"model", "show", cmd_model_show, 0, 1, OPTION_SOCKET, "[FILE]",
+	 "a model file, or the model that the agent runs", NULL},
+	{"model", "verify", cmd_model_verify, 1, 1, OPTION_VECTORS, "FILE [--vectors IO]",
+	 "check a model file, and that it computes what was recorded",
+	 "Prints `figure logits_deviation VALUE relative`; above 1e-4 it has failed.\n"},
+	{"model", "load", cmd_model_load, 1, 1, OPTION_SOCKET, "FILE",
+	 "have the agent judge with another model from now on", NULL},
 	{"help", NULL, cmd_help, 0, 2, 0, "[COMMAND [VERB]]", "what a command does and takes",
 	 NULL},
 };

@@ -33,3 +33,36 @@ enum status nmctl_call(struct nmctl *ctl, const char *const *words, size_t n_wor
 	nmctl_result(ctl, ret);
 	return ret == -EINVAL ? STATUS_USAGE : STATUS_FAILED;
 }
+
+struct table {
+	struct output *output;
+	int failed;
+};
+
+static int table_row(void *ctx, const json_t *row)
+{
+	struct table *table = ctx;
+
+	table->failed = output_row(table->output, row);
+	return table->failed;
+}
+
+enum status nmctl_table(struct nmctl *ctl, const char *const *words, size_t n_words, bool stream,
+			const struct column *columns, size_t n_columns, size_t *ret_rows,
+			json_t **ret_done)
+{
+	cleanup(drop_output) struct output *output = NULL;
+	struct table table = {0};
+	enum status status;
+	int ret = output_new(ctl->out, ctl->options.format, stream, columns, n_columns, &output);
+
+	if (ret)
+		return nmctl_result(ctl, ret);
+	table.output = output;
+	status = nmctl_call(ctl, words, n_words, NULL, table_row, &table, ret_done);
+	if (status)
+		return status;
+	*ret_rows = output_rows(output);
+	ret = output_end(output);
+	return nmctl_result(ctl, table.failed ? table.failed : ret);
+}

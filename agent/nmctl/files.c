@@ -15,16 +15,11 @@ static void close_file(FILE **file)
 		fclose(*file);
 }
 
-static void free_text(char **text)
-{
-	free(*text);
-}
-
 int nmctl_read_file(const char *path, char **ret_text, size_t *ret_len, struct error *e)
 {
 	bool standard = !strcmp(path, "-");
 	cleanup(close_file) FILE *file = standard ? stdin : fopen(path, "re");
-	cleanup(free_text) char *text = malloc(MAX_TEXT_BYTES + 1);
+	cleanup(drop_text) char *text = malloc(MAX_TEXT_BYTES + 1);
 	size_t len;
 
 	if (!file)

@@ -4,35 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include "agent/nmctl/names.h"
-
-#define MAX_LETTERS 63
-
-static unsigned min2(unsigned a, unsigned b)
-{
-	return a < b ? a : b;
-}
-
-unsigned names_distance(const char *a, const char *b)
-{
-	size_t n_a = strnlen(a, MAX_LETTERS), n_b = strnlen(b, MAX_LETTERS);
-	unsigned d[MAX_LETTERS + 1][MAX_LETTERS + 1];
-
-	for (size_t i = 0; i <= n_a; i++)
-		d[i][0] = i;
-	for (size_t j = 0; j <= n_b; j++)
-		d[0][j] = j;
-	for (size_t i = 1; i <= n_a; i++) {
-		for (size_t j = 1; j <= n_b; j++) {
-			unsigned differ = a[i - 1] != b[j - 1];
-
-			d[i][j] =
-				min2(min2(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + differ);
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-				d[i][j] = min2(d[i][j], d[i - 2][j - 2] + 1);
-		}
-	}
-	return d[n_a][n_b];
-}
+#include "agent/policy/nearest.h"
 
 static bool seen_before(const char *const *names, size_t i)
 {
@@ -66,24 +38,15 @@ static int ambiguous(const char *const *names, size_t n_names, const char *word,
 static int unknown(const char *const *names, size_t n_names, const char *word, const char *what,
 		   struct error *e)
 {
-	/* Two slips in a long word, one in a short one: more would propose nonsense. */
-	unsigned best = strlen(word) > 4 ? 3 : 2;
-	const char *nearest = NULL;
+	const char *nearest = nearest_of(word, names, n_names);
 	char list[160] = "";
 
-	for (size_t i = 0; i < n_names; i++) {
-		unsigned distance = names_distance(word, names[i]);
-
-		if (distance < best) {
-			best = distance;
-			nearest = names[i];
-		}
-		if (!seen_before(names, i))
-			list_add(list, sizeof(list), names[i], ", ");
-	}
 	if (nearest)
 		return error_set(e, -EINVAL, "unknown %s \"%.40s\"; did you mean \"%s\"?", what,
 				 word, nearest);
+	for (size_t i = 0; i < n_names; i++)
+		if (!seen_before(names, i))
+			list_add(list, sizeof(list), names[i], ", ");
 	return error_set(e, -EINVAL, "unknown %s \"%.40s\"; use %s", what, word, list);
 }
 

@@ -16,6 +16,3 @@
  */
 int names_find(const char *const *names, size_t n_names, const char *word, const char *what,
 	       struct error *e);
-
-/* Edits (insert, delete, replace, swap neighbours) that turn a into b; cut at 63 characters. */
-unsigned names_distance(const char *a, const char *b);

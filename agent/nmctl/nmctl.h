@@ -74,6 +74,11 @@ enum status nmctl_result(struct nmctl *ctl, int result);
 enum status nmctl_call(struct nmctl *ctl, const char *const *words, size_t n_words,
 		       const char *text, wire_row_fn on_row, void *ctx, json_t **ret_done);
 
+/* The same, with the rows as a table or as JSON lines; *ret_done may stay NULL. */
+enum status nmctl_table(struct nmctl *ctl, const char *const *words, size_t n_words, bool stream,
+			const struct column *columns, size_t n_columns, size_t *ret_rows,
+			json_t **ret_done);
+
 /* options.c: takes options out of argv wherever they stand ("--" ends them); the rest are words. */
 int options_parse(struct nmctl *ctl, int argc, const char *const *argv);
 void options_help(FILE *out, unsigned options);
@@ -86,6 +91,9 @@ int commands_find(struct nmctl *ctl);
 void commands_help(FILE *out, const struct command *command, bool whole_noun);
 void commands_usage(FILE *out, const struct command *command);
 
+/* cmd_policy.c: warnings of a policy reply, one a line. */
+void policy_print_notes(FILE *out, const json_t *done);
+
 /* files.c: a file's whole text, "-" is standard input; bounded by what the socket takes. Caller
  * frees. */
 int nmctl_read_file(const char *path, char **ret_text, size_t *ret_len, struct error *e);
@@ -94,3 +102,18 @@ const char *nmctl_model_path(const struct nmctl *ctl);
 
 /* One a row of the table. */
 enum status cmd_help(struct nmctl *ctl);
+enum status cmd_status(struct nmctl *ctl);
+enum status cmd_classes(struct nmctl *ctl);
+enum status cmd_flows(struct nmctl *ctl);
+enum status cmd_explain(struct nmctl *ctl);
+enum status cmd_doctor(struct nmctl *ctl);
+enum status cmd_policy_show(struct nmctl *ctl);
+enum status cmd_policy_check(struct nmctl *ctl);
+enum status cmd_policy_diff(struct nmctl *ctl);
+enum status cmd_policy_apply(struct nmctl *ctl);
+enum status cmd_policy_history(struct nmctl *ctl);
+enum status cmd_policy_rule(struct nmctl *ctl);   /* block, limit, watch, allow */
+enum status cmd_policy_change(struct nmctl *ctl); /* remove, rollback, confirm, arm */
+enum status cmd_model_show(struct nmctl *ctl);
+enum status cmd_model_verify(struct nmctl *ctl);
+enum status cmd_model_load(struct nmctl *ctl);

@@ -42,7 +42,7 @@ static int find_long(const char *name, struct error *e)
 
 	for (size_t i = 0; i < N_ROWS; i++)
 		names[i] = rows[i].name;
-	return names_find(names, N_ROWS, name, "option --", e);
+	return names_find(names, N_ROWS, name, "option", e);
 }
 
 static int find_letter(char letter, struct error *e)

@@ -1,31 +1,32 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* JSON lines, tables through libsmartcols, and streamed rows, from one list of columns. */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <libsmartcols/libsmartcols.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 #include <wchar.h>
 #include <wctype.h>
 #include "agent/nmctl/output.h"
-#include "agent/nmctl/units.h"
+#include "agent/nmctl/human.h"
 #include "model/error.h"
+
+#define MAX_COLUMNS 16
 
 struct output {
 	FILE *out;
 	enum output_format format;
 	bool stream;
-	const struct column *columns;
+	const struct column *columns[MAX_COLUMNS]; /* those that the terminal has room for */
 	size_t n_columns, n_rows;
 	struct libscols_table *table; /* NULL for JSON and streams */
 };
-
-static void free_text(char **text)
-{
-	free(*text);
-}
 
 /* ---- members and cells ---- */
 
@@ -91,35 +92,50 @@ static char *printable(const char *text)
 
 void output_text(FILE *out, const char *text)
 {
-	cleanup(free_text) char *safe = printable(text);
+	cleanup(drop_text) char *safe = printable(text);
 
 	fputs(safe ? safe : "?", out);
 }
 
-static const char *number_text(double value, enum unit unit, char buffer[UNIT_BUFFER])
+void output_field(FILE *out, const char *label, const char *format, ...)
+{
+	cleanup(drop_text) char *text = NULL;
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vasprintf(&text, format, args);
+	va_end(args);
+	if (len < 0)
+		text = NULL;
+	fprintf(out, "%-12s ", label);
+	output_text(out, text ? text : "?");
+	fputc('\n', out);
+}
+
+static const char *number_text(double value, enum unit unit, char buffer[HUMAN_TEXT])
 {
 	switch (unit) {
 	case UNIT_COUNT:
-		return units_count(value, buffer);
+		return human_count(value, buffer);
 	case UNIT_BYTES:
-		return units_bytes(value, buffer);
+		return human_bytes(value, buffer);
 	case UNIT_SECONDS:
-		return units_duration(value, buffer);
+		return human_duration(value, buffer);
 	case UNIT_PERCENT:
-		return units_percent(value, buffer);
+		return human_percent(value, buffer);
 	case UNIT_SCORE:
-		snprintf(buffer, UNIT_BUFFER, "%.2f", value);
+		snprintf(buffer, HUMAN_TEXT, "%.2f", value);
 		return buffer;
 	case UNIT_TIME:
-	case UNIT_TIME_NS:
+	case UNIT_CLOCK:
 		/* Beyond the year 9999 it is no time. */
-		value = unit == UNIT_TIME ? value : value / 1e9;
 		if (!(fabs(value) < 253402300800.0))
 			return "?";
-		return unit == UNIT_TIME ? units_time(value, buffer)
-					 : units_time_of_day(value, buffer);
+		return unit == UNIT_TIME ? human_time((int64_t)value, buffer)
+					 : human_time_of_day((int64_t)value, buffer);
 	default:
-		snprintf(buffer, UNIT_BUFFER, "%.6g", value);
+		snprintf(buffer, HUMAN_TEXT, "%.6g", value);
 		return buffer;
 	}
 }
@@ -133,13 +149,51 @@ static char *lower_case(const char *title)
 	return text;
 }
 
+static char *endpoint_text(const json_t *row, const char *path)
+{
+	char names[32], *comma, *text = NULL;
+	cleanup(drop_text) char *address = NULL;
+	int port;
+
+	snprintf(names, sizeof(names), "%s", path);
+	comma = strchr(names, ',');
+	assert(comma);
+	*comma = 0;
+	address = printable(output_string(row, names, "-"));
+	port = (int)output_number(row, comma + 1, 0);
+	if (!address || !port)
+		return take_ptr(address);
+	if (asprintf(&text, strchr(address, ':') ? "[%s]:%d" : "%s:%d", address, port) < 0)
+		return NULL;
+	return text;
+}
+
+static char *class_text(const json_t *row, const char *path)
+{
+	cleanup(drop_text) char *name = printable(output_string(row, path, "-"));
+	char *text = NULL;
+
+	if (!name || !strcmp(output_string(row, "decided_by", "class"), "class"))
+		return take_ptr(name);
+	return asprintf(&text, "unknown (%s?)", name) < 0 ? NULL : text;
+}
+
 char *output_cell(const json_t *row, const struct column *column)
 {
 	const json_t *member = output_member(row, column->path);
-	char buffer[UNIT_BUFFER];
+	char buffer[HUMAN_TEXT];
+	struct tm tm = {0};
 
+	if (column->unit == UNIT_ENDPOINT)
+		return endpoint_text(row, column->path);
+	if (column->unit == UNIT_CLASS)
+		return class_text(row, column->path);
 	if (column->unit == UNIT_YES)
 		return json_is_true(member) ? lower_case(column->title) : strdup("");
+	if (json_is_string(member) &&
+	    strptime(json_string_value(member), "%Y-%m-%dT%H:%M:%S", &tm) &&
+	    (column->unit == UNIT_TIME || column->unit == UNIT_CLOCK))
+		return strdup(number_text((double)timegm(&tm), column->unit, buffer));
 	if (json_is_string(member))
 		return printable(json_string_value(member));
 	if (json_is_integer(member) && column->unit == UNIT_TEXT) {
@@ -182,7 +236,7 @@ static const char *word_colour(const char *word)
 
 static bool right_aligned(enum unit unit)
 {
-	return unit != UNIT_TEXT && unit != UNIT_YES && unit != UNIT_TIME && unit != UNIT_TIME_NS;
+	return unit >= UNIT_COUNT && unit <= UNIT_SCORE;
 }
 
 static int table_new(struct output *o)
@@ -194,9 +248,9 @@ static int table_new(struct output *o)
 	scols_table_enable_noencoding(o->table, 1);
 	scols_table_enable_colors(o->table, *output_colour(o->out, COLOUR_NONE) != 0);
 	for (size_t i = 0; i < o->n_columns; i++) {
-		const struct column *c = &o->columns[i];
+		const struct column *c = o->columns[i];
 		int flags = (right_aligned(c->unit) ? SCOLS_FL_RIGHT : 0) |
-			    (c->cut ? SCOLS_FL_TRUNC : 0);
+			    (c->cut ? SCOLS_FL_TRUNC : 0) | (c->wrap ? SCOLS_FL_WRAP : 0);
 
 		if (!scols_table_new_column(o->table, c->title, 0, flags))
 			return -ENOMEM;
@@ -204,19 +258,33 @@ static int table_new(struct output *o)
 	return 0;
 }
 
+/* 0: no terminal, or one that does not say. */
+static unsigned terminal_width(FILE *out)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size;
+
+	if (!isatty(fileno(out)))
+		return 0;
+	if (columns && atoi(columns) > 0)
+		return atoi(columns);
+	return ioctl(fileno(out), TIOCGWINSZ, &size) ? 0 : size.ws_col;
+}
+
 int output_new(FILE *out, enum output_format format, bool stream, const struct column *columns,
 	       size_t n_columns, struct output **ret_output)
 {
 	struct output *o = calloc(1, sizeof(*o));
+	unsigned width = terminal_width(out);
 	int ret = 0;
 
+	assert(n_columns <= MAX_COLUMNS);
 	if (!o)
 		return -ENOMEM;
-	*o = (struct output){.out = out,
-			     .format = format,
-			     .stream = stream,
-			     .columns = columns,
-			     .n_columns = n_columns};
+	*o = (struct output){.out = out, .format = format, .stream = stream};
+	for (size_t i = 0; i < n_columns; i++)
+		if (!columns[i].wide || width == 0 || width >= WIDE_COLUMNS)
+			o->columns[o->n_columns++] = &columns[i];
 	if (format == OUTPUT_TABLE && !stream)
 		ret = table_new(o);
 	if (ret) {
@@ -242,7 +310,7 @@ size_t output_rows(const struct output *o)
 int output_json(FILE *out, const json_t *object)
 {
 	/* ASCII only: no byte of a foreign text means anything to a terminal. */
-	cleanup(free_text) char *text = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
+	cleanup(drop_text) char *text = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
 
 	if (!text)
 		return -ENOMEM;
@@ -256,8 +324,8 @@ static int table_row(struct output *o, const json_t *row)
 	if (!line)
 		return -ENOMEM;
 	for (size_t i = 0; i < o->n_columns; i++) {
-		char *cell = output_cell(row, &o->columns[i]);
-		const char *colour = cell && o->columns[i].colour ? word_colour(cell) : NULL;
+		char *cell = output_cell(row, o->columns[i]);
+		const char *colour = cell && o->columns[i]->colour ? word_colour(cell) : NULL;
 
 		if (!cell)
 			return -ENOMEM;
@@ -273,7 +341,7 @@ static int table_row(struct output *o, const json_t *row)
 
 static void stream_cell(const struct output *o, size_t i, const char *text)
 {
-	const struct column *c = &o->columns[i];
+	const struct column *c = o->columns[i];
 	bool last = i + 1 == o->n_columns;
 
 	if (right_aligned(c->unit))
@@ -285,11 +353,11 @@ static void stream_cell(const struct output *o, size_t i, const char *text)
 static int stream_row(struct output *o, const json_t *row)
 {
 	for (size_t i = 0; i < o->n_columns && o->n_rows == 0; i++)
-		stream_cell(o, i, o->columns[i].title);
+		stream_cell(o, i, o->columns[i]->title);
 	if (o->n_rows == 0)
 		fputc('\n', o->out);
 	for (size_t i = 0; i < o->n_columns; i++) {
-		cleanup(free_text) char *cell = output_cell(row, &o->columns[i]);
+		cleanup(drop_text) char *cell = output_cell(row, o->columns[i]);
 
 		if (!cell)
 			return -ENOMEM;
@@ -318,4 +386,25 @@ int output_end(struct output *o)
 	if (o->table && o->n_rows && scols_print_table(o->table))
 		return -EIO;
 	return ferror(o->out) ? -EIO : 0;
+}
+
+const struct column *output_flow_columns(bool live, size_t *ret_n)
+{
+	static const struct column columns[] = {
+		COLUMN("TIME", "time", UNIT_CLOCK, .width = 8, .wide = true),
+		COLUMN("PROTO", "proto", UNIT_TEXT, .width = 5),
+		COLUMN("SOURCE", "src,sport", UNIT_ENDPOINT, .width = 21, .cut = true),
+		COLUMN("DESTINATION", "dst,dport", UNIT_ENDPOINT, .width = 21, .cut = true),
+		COLUMN("PACKETS", "packets", UNIT_COUNT, .width = 7, .wide = true),
+		COLUMN("BYTES", "bytes", UNIT_BYTES, .width = 7, .wide = true),
+		COLUMN("CLASS", "class", UNIT_CLASS, .width = 16),
+		COLUMN("CONF", "confidence", UNIT_PERCENT, .width = 6),
+		COLUMN("STRANGE", "ood_score", UNIT_SCORE, .width = 7, .wide = true),
+		COLUMN("ACTION", "action", UNIT_TEXT, .width = 6, .colour = true),
+		COLUMN("FLOW", "flow_id", UNIT_TEXT, .width = 16),
+	};
+	size_t n = sizeof(columns) / sizeof(columns[0]);
+
+	*ret_n = live ? n : n - 2;
+	return columns;
 }

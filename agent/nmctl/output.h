@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum output_format { OUTPUT_TABLE, OUTPUT_JSON };
 
@@ -17,11 +18,13 @@ enum unit {
 	UNIT_COUNT,
 	UNIT_BYTES,
 	UNIT_SECONDS,
-	UNIT_PERCENT, /* of a fraction */
-	UNIT_SCORE,   /* two decimals */
-	UNIT_YES,     /* true: the column's title in lower case; false: "" */
-	UNIT_TIME,    /* seconds since the epoch */
-	UNIT_TIME_NS, /* nanoseconds since the epoch, time of day only */
+	UNIT_PERCENT,  /* of a fraction */
+	UNIT_SCORE,    /* two decimals */
+	UNIT_YES,      /* true: the column's title in lower case; false: "" */
+	UNIT_TIME,     /* "2026-11-24T22:05:11Z" or seconds since the epoch, as local time */
+	UNIT_CLOCK,    /* the same, time of day only */
+	UNIT_ENDPOINT, /* path "src,sport": address and port, brackets around IPv6 */
+	UNIT_CLASS,    /* the nearest class; "unknown (tor?)" when that was not what decided */
 };
 
 struct column {
@@ -30,8 +33,18 @@ struct column {
 	enum unit unit;
 	unsigned width; /* of a streamed row; a longer cell pushes the rest to the right */
 	bool cut;       /* may be cut on a narrow terminal */
+	bool wrap;      /* goes on below on a narrow terminal */
+	bool wide;      /* left out on a terminal narrower than WIDE_COLUMNS */
 	bool colour;    /* by its word: drop red, limit yellow, ok green, ... */
 };
+
+#define WIDE_COLUMNS 110
+
+/* COLUMN("BYTES", "bytes", UNIT_BYTES, .wide = true) */
+#define COLUMN(TITLE, PATH, UNIT, ...)                                                             \
+	{                                                                                          \
+		.title = TITLE, .path = PATH, .unit = UNIT, ##__VA_ARGS__                          \
+	}
 
 /* stream: rows are printed as they come, at the columns' widths, for --follow. */
 struct output;
@@ -46,11 +59,18 @@ void output_free(struct output *o); /* accepts NULL */
 /* One object on a line; for replies that are no table. */
 int output_json(FILE *out, const json_t *object);
 
+/* The columns of a verdict event, for `flows` and `classify`. live: with what the agent did. */
+const struct column *output_flow_columns(bool live, size_t *ret_n);
+
 /* The text of one cell; "-" when the row has no such member. Caller frees; NULL: no memory. */
 char *output_cell(const json_t *row, const struct column *column);
 
 /* Writes text with control characters and invalid bytes as \xNN. */
 void output_text(FILE *out, const char *text);
+
+/* A line "label      value" of a plain-words reply; the value goes through output_text. */
+__attribute__((format(printf, 3, 4))) void output_field(FILE *out, const char *label,
+							const char *format, ...);
 
 /* "" unless out is a terminal and NO_COLOR is not set. */
 enum colour { COLOUR_NONE, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_RED, COLOUR_DIM, COLOUR_BOLD };
@@ -61,3 +81,17 @@ const json_t *output_member(const json_t *row, const char *path);
 const char *output_string(const json_t *row, const char *path, const char *otherwise);
 double output_number(const json_t *row, const char *path, double otherwise);
 bool output_true(const json_t *row, const char *path);
+
+/* For cleanup(). */
+static inline void drop_json(json_t **json)
+{
+	json_decref(*json);
+}
+static inline void drop_text(char **text)
+{
+	free(*text);
+}
+static inline void drop_output(struct output **o)
+{
+	output_free(*o);
+}
