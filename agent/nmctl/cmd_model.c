@@ -124,7 +124,8 @@ static void print_object(FILE *out, const char *label, const json_t *object)
 
 	if (!object)
 		return;
-	text = json_dumps(object, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+	text = json_dumps(object, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII |
+					  JSON_REAL_PRECISION(15));
 	output_field(out, label, "%s", text ? text : "?");
 }
 

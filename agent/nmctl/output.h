@@ -62,7 +62,8 @@ int output_json(FILE *out, const json_t *object);
 /* The columns of a verdict event, for `flows` and `classify`. live: with what the agent did. */
 const struct column *output_flow_columns(bool live, size_t *ret_n);
 
-/* The text of one cell; "-" when the row has no such member. Caller frees; NULL: no memory. */
+/* cell.c. The text of one cell; "-" when the row has no such member. Caller frees; NULL: no memory.
+ */
 char *output_cell(const json_t *row, const struct column *column);
 
 /* Writes text with control characters and invalid bytes as \xNN. */
