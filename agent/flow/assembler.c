@@ -14,11 +14,7 @@
 #include <sys/random.h>
 #include "agent/flow/assembler.h"
 #include "agent/flow/sample_fill.h"
-
-#define TCP_FIN 0x01
-#define TCP_SYN 0x02
-#define TCP_RST 0x04
-#define TCP_ACK 0x10
+#include "bpf/parse.h"
 
 /* A later packet with a lower index, and not by a race between CPUs: the flow began anew and the
  * record that said so was lost. */
@@ -28,11 +24,10 @@ enum flow_state_list { ASSEMBLING, ENDED, JUDGED, N_LISTS };
 
 struct flow {
 	struct flow_info info;
-	struct flow_sample *sample; /* NULL once judged */
-	uint64_t active_ns;         /* last record, or the judgement */
-	uint64_t not_before_ns;     /* older records are of the flow before on these ports */
-	uint32_t n_records;         /* until judged */
-	uint32_t max_index;
+	struct flow_sample *sample;     /* NULL once judged */
+	uint64_t active_ns;             /* last record, or the judgement */
+	uint64_t not_before_ns;         /* older records are of the flow before on these ports */
+	uint64_t n_indexes, next_index; /* until judged: indexes seen, and past the highest */
 	enum flow_state_list list;
 	uint8_t fins_seen; /* bit per FLOW_DIR_* */
 	uint8_t tcp_flags; /* OR of all */
@@ -190,8 +185,8 @@ static void hand_out(struct assembler *a, struct flow *flow, enum ready_reason w
 	a->on_ready(a->ctx, &flow->info, flow->sample, why);
 	if (why == READY_EARLY)
 		return;
-	if ((uint64_t)flow->max_index + 1 > flow->n_records)
-		a->counters.records_missing += (uint64_t)flow->max_index + 1 - flow->n_records;
+	if (flow->next_index > flow->n_indexes)
+		a->counters.records_missing += flow->next_index - flow->n_indexes;
 	a->counters.flows_assembling--;
 	a->counters.flows_judged++;
 	TAILQ_REMOVE(&a->started, flow, by_start);
@@ -288,12 +283,12 @@ static bool begins_anew(const struct flow *flow, const struct packet_record *rec
 		       (flow->tcp_flags & ~TCP_SYN);
 
 	if (!(record->flags & RECORD_FLOW_START))
-		return record->packet_index < flow->max_index &&
+		return record->packet_index + 1ULL < flow->next_index &&
 		       record->time_ns > flow->info.last_ns &&
 		       record->time_ns - flow->info.last_ns > LOST_START_NS;
 	if (record->time_ns <= flow->info.first_ns)
 		return false;
-	return flow->list != ASSEMBLING || flow->max_index > 0 || new_syn;
+	return flow->list != ASSEMBLING || flow->next_index > 1 || new_syn;
 }
 
 static void finish(struct assembler *a, struct flow *flow, enum ready_reason why)
@@ -306,6 +301,9 @@ static void finish(struct assembler *a, struct flow *flow, enum ready_reason why
 static void count_record(struct flow *flow, const struct packet_record *record)
 {
 	struct flow_info *info = &flow->info;
+	/* The kernel counts segments, whatever the record's lengths say. */
+	uint64_t end =
+		(uint64_t)record->packet_index + (record->gso_segments ? record->gso_segments : 1);
 
 	info->packets += record_wire_packets(record);
 	info->bytes += record_wire_bytes(record);
@@ -319,9 +317,9 @@ static void count_record(struct flow *flow, const struct packet_record *record)
 		flow->active_ns = record->time_ns;
 	if (!flow->sample)
 		return;
-	flow->n_records++;
-	if (record->packet_index > flow->max_index)
-		flow->max_index = record->packet_index;
+	flow->n_indexes += end - record->packet_index;
+	if (end > flow->next_index)
+		flow->next_index = end;
 	flow->tcp_flags |= record->tcp_flags;
 	if (record->tcp_flags & TCP_FIN)
 		flow->fins_seen |= 1 << record->direction;

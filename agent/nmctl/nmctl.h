@@ -19,6 +19,8 @@
 #define DEFAULT_MODEL  "/usr/share/netmamba/model/bootstrap.safetensors"
 #define TREE_MODEL     "model/weights/bootstrap.safetensors"
 
+#define FLOWS_MAX_WORDS 8 /* filters; the table bounds what cmd_flows gets */
+
 enum status { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
 /* Which options a command takes; bits of the rows in options.c. */
@@ -31,19 +33,24 @@ enum status { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 #define OPTION_MODEL   0x0040
 #define OPTION_VECTORS 0x0080
 #define OPTION_CONFIG  0x0100
+#define OPTION_LABELS  0x0200
+#define OPTION_TIMING  0x0400
+
+#define MAX_WORDS 4096 /* classify takes many captures; the socket's own bound is WIRE_MAX_WORDS */
 
 struct nmctl_options {
 	unsigned given; /* OPTION_* */
 	enum output_format format;
 	const char *socket_path;                                     /* never NULL */
 	const char *since, *model_path, *vectors_path, *config_path; /* NULL when not given */
+	const char *labels_path;
 };
 
 struct nmctl {
 	struct nmctl_options options;
 	const struct command *command;
 	bool verb_given;                   /* false: the noun alone stood for its first verb */
-	const char *words[WIRE_MAX_WORDS]; /* after noun and verb */
+	const char *words[MAX_WORDS]; /* after noun and verb */
 	size_t n_words;
 	FILE *out;
 	struct error error;
@@ -106,6 +113,7 @@ enum status cmd_status(struct nmctl *ctl);
 enum status cmd_classes(struct nmctl *ctl);
 enum status cmd_flows(struct nmctl *ctl);
 enum status cmd_explain(struct nmctl *ctl);
+enum status cmd_classify(struct nmctl *ctl);
 enum status cmd_doctor(struct nmctl *ctl);
 enum status cmd_policy_show(struct nmctl *ctl);
 enum status cmd_policy_check(struct nmctl *ctl);

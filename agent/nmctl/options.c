@@ -30,6 +30,9 @@ static const struct option_row {
 	 "inputs and logits that the model must reproduce"},
 	{OPTION_CONFIG, "config", 'c', TEXT_AT(config_path),
 	 "the daemon's settings (else /etc/netmamba/nmd.conf)"},
+	{OPTION_LABELS, "labels", 0, TEXT_AT(labels_path),
+	 "known classes of the captures' flows (labels.tsv): prints accuracy and macro F1"},
+	{OPTION_TIMING, "timing", 0, KIND_FLAG, NULL, 0, "the time of each stage, on standard error"},
 	{OPTION_HELP, "help", 'h', KIND_FLAG, NULL, 0, "this help; after a command, its own"},
 	{OPTION_VERSION, "version", 'V', KIND_FLAG, NULL, 0, "the version"},
 #undef TEXT_AT
@@ -114,9 +117,9 @@ int options_parse(struct nmctl *ctl, int argc, const char *const *argv)
 			ended = true;
 		else if (!ended && argv[i][0] == '-' && argv[i][1])
 			ret = parse_one(ctl, argc, argv, &i);
-		else if (ctl->n_words == WIRE_MAX_WORDS)
+		else if (ctl->n_words == MAX_WORDS)
 			ret = error_set(&ctl->error, -EINVAL, "too many words: %d at most",
-					WIRE_MAX_WORDS);
+					MAX_WORDS);
 		else
 			ctl->words[ctl->n_words++] = argv[i];
 		if (ret)

@@ -240,7 +240,7 @@ static void a_segmented_buffer_becomes_the_packets_of_the_wire(void **state)
 				.hook = HOOK_EGRESS,
 				.header = "H",
 				.payload = "P"});
-	add(&f, (struct packet){.time_ns = 2 * MS, .index = 1, .dir = 1});
+	add(&f, (struct packet){.time_ns = 2 * MS, .index = 3, .dir = 1});
 	assembler_flush(f.assembler);
 	h = &f.handed[0];
 	assert_int_equal(h->n_packets, 4);

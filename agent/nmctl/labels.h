@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Known classes of captures' flows, to hold a model against: a tab-separated file with the header
+ * pcap, proto, addr_a, port_a, addr_b, port_b, label, class, packets, bytes; the pair is unordered,
+ * pcap is a file's name without folders. Flows without a row, rows of the class `unlisted` and
+ * classes that the model does not have are left out of the figures.
+ */
+#pragma once
+#include <stdint.h>
+#include <stdio.h>
+#include "agent/event/event.h"
+#include "model/model_file.h"
+
+struct labels;
+
+int labels_read(const char *path, const struct model *m, struct labels **ret_labels,
+		struct error *e);
+void labels_free(struct labels *l); /* accepts NULL */
+
+/* Counts a flow of the capture if it has a label. */
+void labels_count(struct labels *l, const char *capture, const struct flow_event *event,
+		  int class_index);
+
+struct labels_figures {
+	uint64_t n_flows, n_right;
+	double macro_f1; /* over the classes that have labelled flows; 0 without any */
+	uint32_t n_classes;
+};
+void labels_figures(const struct labels *l, struct labels_figures *ret_figures);
