@@ -240,11 +240,13 @@ int classifier_read(struct classifier *c, const char *path, struct error *e)
 		.ctx = c,
 		.timed = c->timed,
 	};
+	uint64_t start_ns = clock_ns(c);
 	int status;
 
 	c->status = 0;
 	status = offline_read(path, &config, &c->stats.offline, e);
 	run_batch(c);
+	c->stats.total_ns += clock_ns(c) - start_ns;
 	if (c->status)
 		return error_set(e, c->status, "%.100s: %.140s", path, c->error.text);
 	return status;

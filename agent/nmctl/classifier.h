@@ -24,8 +24,9 @@ typedef int (*classified_fn)(void *ctx, const struct flow_event *event, int clas
 struct classifier_stats {
 	struct offline_stats offline;
 	uint64_t flows; /* judged */
-	/* With timed; reading is offline.read_ns, flows what is left of offline.flow_ns. */
-	uint64_t tokens_ns, engine_ns, output_ns;
+	/* With timed: the whole, and of that; reading is offline.read_ns, the rest is extraction
+	 * and assembly. */
+	uint64_t total_ns, tokens_ns, engine_ns, output_ns;
 };
 
 /* Borrows the model and the engine. */

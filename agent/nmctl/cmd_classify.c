@@ -157,6 +157,7 @@ static int print_sums(struct classify *c)
 static void print_rest(struct classify *c)
 {
 	const struct offline_stats *s = &classifier_stats(c->classifier)->offline;
+	uint64_t n_flows = classifier_stats(c->classifier)->flows;
 	FILE *out = c->ctl->out;
 	static const struct {
 		enum reason reason;
@@ -168,8 +169,8 @@ static void print_rest(struct classify *c)
 		{REASON_FRAGMENT_UNKNOWN, "fragments without a first one"},
 	};
 
-	fprintf(out, "\n%llu packets, %llu flows", (unsigned long long)s->packets,
-		(unsigned long long)classifier_stats(c->classifier)->flows);
+	fprintf(out, "\n%llu packets, %llu flow%s", (unsigned long long)s->packets,
+		(unsigned long long)n_flows, n_flows == 1 ? "" : "s");
 	for (size_t i = 0; i < COUNT(rest); i++)
 		if (s->reasons[rest[i].reason])
 			fprintf(out, "; %llu packets %s",
@@ -199,25 +200,20 @@ static void print_figures(struct classify *c)
 
 static void print_timing(const struct classifier_stats *s)
 {
-	uint64_t inside_ns = s->tokens_ns + s->engine_ns + s->output_ns;
+	uint64_t rest_ns =
+		s->total_ns - s->offline.read_ns - s->tokens_ns - s->engine_ns - s->output_ns;
 	const struct {
 		const char *stage;
 		uint64_t ns;
 	} stages[] = {
-		{"reading", s->offline.read_ns},
-		{"extraction+assembly",
-		 s->offline.flow_ns > inside_ns ? s->offline.flow_ns - inside_ns : 0},
-		{"tokens", s->tokens_ns},
-		{"engine", s->engine_ns},
+		{"reading", s->offline.read_ns}, {"extraction+assembly", rest_ns},
+		{"tokens", s->tokens_ns},        {"engine", s->engine_ns},
 		{"output", s->output_ns},
 	};
-	double total_ns = 0;
 
 	for (size_t i = 0; i < COUNT(stages); i++)
-		total_ns += stages[i].ns;
-	for (size_t i = 0; i < COUNT(stages); i++)
 		fprintf(stderr, "timing %s %.6f s %.1f%%\n", stages[i].stage, stages[i].ns / 1e9,
-			total_ns > 0 ? 100 * stages[i].ns / total_ns : 0);
+			s->total_ns ? 100.0 * stages[i].ns / s->total_ns : 0);
 	fprintf(stderr, "timing flows %llu packets %llu\n", (unsigned long long)s->flows,
 		(unsigned long long)s->offline.packets);
 }
