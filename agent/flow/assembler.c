@@ -49,6 +49,8 @@ struct assembler {
 	struct bucket *buckets;
 	uint32_t bucket_mask;
 	struct flow *flows; /* max_flows * 2 */
+	uint32_t
+		n_flows_taken; /* the rest of the array was never in use: its pages are not there */
 	struct flow_list free_flows, lists[N_LISTS], started;
 	struct flow_sample **free_samples; /* stack */
 	uint32_t n_free_samples, n_samples;
@@ -85,8 +87,6 @@ static int allocate(struct assembler *a)
 	a->free_samples = calloc(a->config.max_flows, sizeof(struct flow_sample *));
 	if (!a->buckets || !a->flows || !a->free_samples)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < n_flows; i++)
-		TAILQ_INSERT_TAIL(&a->free_flows, &a->flows[i], by_activity);
 	return 0;
 }
 
@@ -238,6 +238,8 @@ static struct flow *take_entry(struct assembler *a)
 {
 	struct flow *flow = TAILQ_FIRST(&a->free_flows);
 
+	if (!flow && a->n_flows_taken < a->config.max_flows * 2)
+		return &a->flows[a->n_flows_taken++];
 	if (!flow) {
 		forget(a, TAILQ_FIRST(&a->lists[JUDGED]));
 		flow = TAILQ_FIRST(&a->free_flows);
