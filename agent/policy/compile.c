@@ -100,8 +100,8 @@ static int unknown_class(const struct compiler *c, const struct policy_rule *r, 
 	list[0] = '\0';
 	for (size_t i = 0; i < n && len < sizeof(list); i++)
 		len += (size_t)snprintf(list + len, sizeof(list) - len, " %s", names[i]);
-	error_set(e, -ENOENT, "%sclass=%s: no such class%s%s%s; there are:%s", place, r->class_name,
-		  near ? "; did you mean " : "", near ? near : "", near ? "?" : "", list);
+	error_set(e, -ENOENT, "%sclass=%s: no such class%s%s%s there are:%s", place, r->class_name,
+		  near ? "; did you mean " : ";", near ? near : "", near ? "?" : "", list);
 	if (e && strlen(e->text) == sizeof(e->text) - 1)
 		strcpy(e->text + sizeof(e->text) - 5, " ...");
 	return -ENOENT;

@@ -155,12 +155,17 @@ static int unknown_key(const char *word, const char *name, struct error *e)
 
 	for (size_t i = 0; i < N_OF(keys); i++)
 		names[i] = keys[i].name;
+	if (!strchr(word, '=') && !nearest_is_near(word, "force"))
+		return error_set(
+			e, -EINVAL,
+			"unknown word \"%.64s\"; a word is KEY=VALUE, as class=tor, or force",
+			word);
 	near = nearest_of(name, names, N_OF(keys));
 	if (near)
-		return error_set(e, -EINVAL, "%.64s: unknown word \"%.32s\"; did you mean %s?",
-				 word, name, near);
+		return error_set(e, -EINVAL, "%.64s: unknown key \"%.32s\"; did you mean %s?", word,
+				 name, near);
 	return error_set(e, -EINVAL,
-			 "%.64s: unknown word \"%.32s\"; use class=, net=, dir=, rate=, burst=, "
+			 "%.64s: unknown key \"%.32s\"; use class=, net=, dir=, rate=, burst=, "
 			 "for=, until=, confirm= or force",
 			 word, name);
 }
