@@ -5,9 +5,9 @@
  *   load --from NETNS:ADDRESS --to NETNS:ADDRESS [--port N] [--from-port N] [--bytes N]
  *        [--mbit N] [--seconds N]
  *
- * --bytes is the length of the IP packets, --mbit counts them whole. On SIGUSR1 and at the end it
- * prints {"t_ns":..,"sent":..,"arrived":..,"arrived_bytes":..}: counts since the start, so that
- * two lines give a rate over any window. SIGTERM ends it early.
+ * --bytes is the length of the IP packets, --mbit counts them whole. When ready, on SIGUSR1 and at
+ * the end it prints {"t_ns":..,"sent":..,"arrived":..,"arrived_bytes":..}: counts since the start,
+ * so that two lines give a rate over any window. SIGTERM ends it early.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -200,6 +200,7 @@ int main(int argc, char **argv)
 	sigaction(SIGUSR1, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
+	report(&l);
 	run(&l);
 	drain(&l);
 	report(&l);
