@@ -3,9 +3,9 @@
  * See cpu_engine.h. Layers in order, no arithmetic of its own.
  *
  * A batch is run in passes of as many flows as make PASS_TOKENS tokens, at least one: matrix
- * products are efficient from a few hundred rows on, while a larger pass only leaves the cache
- * (measured with the shipped model: passes of 8 flows are slower than passes of one). So memory
- * does not grow with the batch.
+ * products are efficient from a few hundred rows on, and larger passes gain nothing (512, 1100 and
+ * 4096 tokens run the shipped model at one speed, within noise). So memory does not grow with the
+ * batch.
  */
 #include "model/cpu_engine.h"
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Causal depthwise convolution and SiLU (arXiv 2312.00752, 3.4): out_t = silu(b + sum_k w_k
- * x_(t-K+1+k)), x before the sequence is 0. Sixteen channels at a time; their weights are turned
+ * x_(t-K+1+k)), x before the sequence is 0. Eight channels at a time; their weights are turned
  * to (K, lanes) once and serve all tokens.
  */
 #include "model/lanes.h"
