@@ -98,10 +98,9 @@ enum status cmd_policy_show(struct nmctl *ctl)
 
 	if (status || ctl->options.format == OUTPUT_JSON)
 		return status;
-	fprintf(ctl->out, "%s%s, default ", n_rows ? "" : "no rules",
-		n_rows ? "every other flow" : "");
+	fputs(n_rows ? "every other flow: " : "no rules; every flow: ", ctl->out);
 	output_text(ctl->out, output_string(done, "default", "?"));
-	fprintf(ctl->out, ", version %.0f\n", output_number(done, "version", 0));
+	fprintf(ctl->out, " (policy version %.0f)\n", output_number(done, "version", 0));
 	print_confirm(ctl->out, done);
 	policy_print_notes(ctl->out, done);
 	return STATUS_DONE;

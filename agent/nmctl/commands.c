@@ -32,9 +32,8 @@ static const struct command table[] = {
 	{"explain", NULL, cmd_explain, 1, 1, OPTION_SOCKET, "FLOW",
 	 "why a flow got its class, and what is done about it",
 	 "FLOW is the id of 16 hex digits that `nmctl flows` shows.\n"},
-	{"classify", NULL, cmd_classify, 1, MAX_WORDS,
-	 OPTION_MODEL | OPTION_LABELS | OPTION_TIMING, "FILE.pcap [FILE.pcap ...]",
-	 "the flows of captures and their classes, without an agent",
+	{"classify", NULL, cmd_classify, 1, MAX_WORDS, OPTION_MODEL | OPTION_LABELS | OPTION_TIMING,
+	 "FILE.pcap [FILE.pcap ...]", "the flows of captures and their classes, without an agent",
 	 "FILE may be - for standard input, as from `tcpdump -w -`. Flows stand in order of their\n"
 	 "first packet, with totals over the whole capture.\n"},
 	{"policy", "show", cmd_policy_show, 0, 0, OPTION_SOCKET, "",

@@ -25,7 +25,7 @@ static void scaled(double value, const char *const *prefixes, const char *suffix
 
 char *human_count(double n, char buffer[HUMAN_TEXT])
 {
-	static const char *const prefixes[] = {"", "k", "M", "G", "T", "P", NULL};
+	static const char *const prefixes[] = {"", "k", "M", "G", "T", "P", "E", NULL};
 
 	if (fabs(n) < 9999.5)
 		snprintf(buffer, HUMAN_TEXT, "%.0f", n);
@@ -36,7 +36,7 @@ char *human_count(double n, char buffer[HUMAN_TEXT])
 
 char *human_bytes(double bytes, char buffer[HUMAN_TEXT])
 {
-	static const char *const prefixes[] = {" ", " k", " M", " G", " T", " P", NULL};
+	static const char *const prefixes[] = {" ", " k", " M", " G", " T", " P", " E", NULL};
 
 	scaled(bytes, prefixes, "B", buffer);
 	return buffer;

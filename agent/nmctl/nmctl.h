@@ -36,7 +36,9 @@ enum status { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 #define OPTION_LABELS  0x0200
 #define OPTION_TIMING  0x0400
 
-#define MAX_WORDS 4096 /* classify takes many captures; the socket's own bound is WIRE_MAX_WORDS */
+#define MAX_WORDS                                                                                  \
+	4096 /* classify takes many captures; the socket's own bound is WIRE_MAX_WORDS             \
+	      */
 
 struct nmctl_options {
 	unsigned given; /* OPTION_* */
@@ -49,7 +51,7 @@ struct nmctl_options {
 struct nmctl {
 	struct nmctl_options options;
 	const struct command *command;
-	bool verb_given;                   /* false: the noun alone stood for its first verb */
+	bool verb_given;              /* false: the noun alone stood for its first verb */
 	const char *words[MAX_WORDS]; /* after noun and verb */
 	size_t n_words;
 	FILE *out;

@@ -31,8 +31,9 @@ static const struct option_row {
 	{OPTION_CONFIG, "config", 'c', TEXT_AT(config_path),
 	 "the daemon's settings (else /etc/netmamba/nmd.conf)"},
 	{OPTION_LABELS, "labels", 0, TEXT_AT(labels_path),
-	 "known classes of the captures' flows (labels.tsv): prints accuracy and macro F1"},
-	{OPTION_TIMING, "timing", 0, KIND_FLAG, NULL, 0, "the time of each stage, on standard error"},
+	 "the flows' true classes (labels.tsv): tells accuracy, macro F1"},
+	{OPTION_TIMING, "timing", 0, KIND_FLAG, NULL, 0,
+	 "the time of each stage, on standard error"},
 	{OPTION_HELP, "help", 'h', KIND_FLAG, NULL, 0, "this help; after a command, its own"},
 	{OPTION_VERSION, "version", 'V', KIND_FLAG, NULL, 0, "the version"},
 #undef TEXT_AT
