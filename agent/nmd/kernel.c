@@ -211,7 +211,8 @@ static int load_skeleton(const struct kernel *k, struct netmamba *skeleton, stru
 
 	kernel_log_begin();
 	err = netmamba__load(skeleton);
-	if (err == -ENOMEM)
+	/* -E2BIG is also what the verifier says of a program; libbpf's text tells them apart. */
+	if (err == -ENOMEM || (err == -E2BIG && !strstr(kernel_log_cause(), "prog '")))
 		return error_set(e, err,
 				 "not enough memory for the maps (max_flows %u, max_verdicts %u, "
 				 "max_endpoints %u): set them lower%s",
