@@ -157,7 +157,7 @@ static char *class_text(const json_t *row, const char *path)
 
 	if (!name || !strcmp(output_string(row, "decided_by", "class"), "class"))
 		return take_ptr(name);
-	return asprintf(&text, "unknown (%s?)", name) < 0 ? NULL : text;
+	return asprintf(&text, "%s?", name) < 0 ? NULL : text;
 }
 
 char *output_cell(const json_t *row, const struct column *column)
@@ -195,13 +195,12 @@ const struct column *output_flow_columns(bool live, size_t *ret_n)
 	static const struct column columns[] = {
 		COLUMN("TIME", "time", UNIT_CLOCK, .width = 8, .wide = true),
 		COLUMN("PROTO", "proto", UNIT_TEXT, .width = 5),
-		COLUMN("SOURCE", "src,sport", UNIT_ENDPOINT, .width = 21, .cut = true),
-		COLUMN("DESTINATION", "dst,dport", UNIT_ENDPOINT, .width = 21, .cut = true),
+		COLUMN("SOURCE", "src,sport", UNIT_ENDPOINT, .width = 21),
+		COLUMN("DESTINATION", "dst,dport", UNIT_ENDPOINT, .width = 21),
 		COLUMN("PACKETS", "packets", UNIT_COUNT, .width = 7, .wide = true),
 		COLUMN("BYTES", "bytes", UNIT_BYTES, .width = 7, .wide = true),
 		COLUMN("CLASS", "class", UNIT_CLASS, .width = 16),
-		COLUMN("CONF", "confidence", UNIT_PERCENT, .width = 6),
-		COLUMN("STRANGE", "ood_score", UNIT_SCORE, .width = 7, .wide = true),
+		COLUMN("CONF", "confidence", UNIT_PERCENT, .width = 6, .wide = true),
 		COLUMN("ACTION", "action", UNIT_TEXT, .width = 6, .colour = true),
 		COLUMN("FLOW", "flow_id", UNIT_TEXT, .width = 16),
 	};

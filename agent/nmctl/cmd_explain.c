@@ -48,7 +48,7 @@ static void print_flow(FILE *out, const json_t *event)
 	char bytes[HUMAN_TEXT], percent[HUMAN_TEXT];
 
 	output_field(out, "flow", "%s", output_string(event, "flow_id", "?"));
-	output_field(out, "between", "%s %s and %s", output_string(event, "proto", "?"),
+	output_field(out, "what", "%s from %s to %s", output_string(event, "proto", "?"),
 		     from ? from : "?", to ? to : "?");
 	output_field(out, "began", "%s", began ? began : "?");
 	output_field(

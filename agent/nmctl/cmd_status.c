@@ -57,7 +57,7 @@ static int print_interfaces(FILE *out, const json_t *s)
 		{.title = "BY", .path = "xdp_method"},
 		{.title = "EGRESS", .path = "egress"},
 		{.title = "ADOPTED", .path = "adopted", .unit = UNIT_YES},
-		{.title = "NOTE", .path = "note", .cut = true},
+		{.title = "NOTE", .path = "note", .wrap = true},
 	};
 	const json_t *interfaces = output_member(s, "interfaces");
 	struct output *o;
@@ -103,7 +103,7 @@ static int print_counters(FILE *out, const json_t *s)
 		{.title = "REASON", .path = "reason"},
 		{.title = "PACKETS", .path = "packets", .unit = UNIT_COUNT},
 		{.title = "BYTES", .path = "bytes", .unit = UNIT_BYTES},
-		{.title = "MEANING", .path = "help", .cut = true},
+		{.title = "MEANING", .path = "help", .wrap = true},
 	};
 	struct output *o;
 	int ret = output_new(out, OUTPUT_TABLE, false, columns, 4, &o);

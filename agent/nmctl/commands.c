@@ -28,7 +28,8 @@ static const struct command table[] = {
 	{"flows", NULL, cmd_flows, 0, FLOWS_MAX_WORDS, OPTION_SOCKET | OPTION_FOLLOW | OPTION_SINCE,
 	 "[class=NAME] [net=PREFIX] [proto=P] [action=A] [since=1h] [limit=100]",
 	 "judged flows, the latest last; --follow shows new ones as they come",
-	 "action is watch, pass, drop or limit; the id under FLOW is what `explain` takes.\n"},
+	 "action is watch, pass, drop or limit; the id under FLOW is what `explain` takes.\n"
+	 "A class with a ? is only the nearest one: the flow counts as unknown.\n"},
 	{"explain", NULL, cmd_explain, 1, 1, OPTION_SOCKET, "FLOW",
 	 "why a flow got its class, and what is done about it",
 	 "FLOW is the id of 16 hex digits that `nmctl flows` shows.\n"},

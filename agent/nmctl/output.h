@@ -24,7 +24,7 @@ enum unit {
 	UNIT_TIME,     /* "2026-11-24T22:05:11Z" or seconds since the epoch, as local time */
 	UNIT_CLOCK,    /* the same, time of day only */
 	UNIT_ENDPOINT, /* path "src,sport": address and port, brackets around IPv6 */
-	UNIT_CLASS,    /* the nearest class; "unknown (tor?)" when that was not what decided */
+	UNIT_CLASS,    /* the nearest class; "tor?" where that did not decide: unknown */
 };
 
 struct column {
@@ -32,13 +32,13 @@ struct column {
 	const char *path; /* member of the row, "would.packets" for nested ones */
 	enum unit unit;
 	unsigned width; /* of a streamed row; a longer cell pushes the rest to the right */
-	bool cut;       /* may be cut on a narrow terminal */
-	bool wrap;      /* goes on below on a narrow terminal */
-	bool wide;      /* left out on a terminal narrower than WIDE_COLUMNS */
-	bool colour;    /* by its word: drop red, limit yellow, ok green, ... */
+	bool cut;    /* may be cut on a narrow terminal: only prose, half a port is a wrong port */
+	bool wrap;   /* goes on below on a narrow terminal */
+	bool wide;   /* left out on a terminal narrower than WIDE_COLUMNS */
+	bool colour; /* by its word: drop red, limit yellow, ok green, ... */
 };
 
-#define WIDE_COLUMNS 110
+#define WIDE_COLUMNS 116
 
 /* COLUMN("BYTES", "bytes", UNIT_BYTES, .wide = true) */
 #define COLUMN(TITLE, PATH, UNIT, ...)                                                             \

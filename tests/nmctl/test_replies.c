@@ -123,7 +123,7 @@ static void explain_reads_like_words(void **state)
 	(void)state;
 	assert_int_equal(r.status, STATUS_DONE);
 	assert_words(request, "[\"explain\",\"00f1e2d3c4b5a697\"]");
-	assert_contains(r.out, "tcp 10.0.0.1:50000 and [2001:db8::2]:443");
+	assert_contains(r.out, "tcp from 10.0.0.1:50000 to [2001:db8::2]:443");
 	assert_contains(r.out, "tor                ########################  98.0%");
 	assert_contains(r.out, "tls                ######..................  25.0%");
 	assert_contains(r.out, "  tor is above its threshold 0.5\n");
