@@ -39,7 +39,8 @@ static __always_inline enum reason enforce_limit(const struct policy_action *a,
 
 /* What the action means for this packet now. */
 static __always_inline enum reason enforce_action(const struct policy_action *a, __u32 zone_id,
-						  bool protect, const struct packet *p)
+						  bool protect, struct at at,
+						  const struct packet *p)
 {
 	const struct control *c;
 	__u64 now;
@@ -51,7 +52,7 @@ static __always_inline enum reason enforce_action(const struct policy_action *a,
 	c = control_get();
 	if (!c)
 		return REASON_NO_CONTROL;
-	now = a->action == ACTION_LIMIT ? packet_time(p) : packet_time_coarse(p);
+	now = a->action == ACTION_LIMIT ? packet_time(at) : packet_time_coarse(at);
 	if (c->fail_open_ns && now > c->heartbeat_ns + c->fail_open_ns)
 		return REASON_FAIL_OPEN;
 	if (a->action == ACTION_LIMIT)
@@ -87,17 +88,17 @@ static __always_inline const struct policy_action *policy_of(__u32 zone_id, __u3
 }
 
 /* A packet of a decided flow: acts and counts. */
-static __always_inline enum reason enforce_verdict(struct packet *p, const struct packet_view *v,
+static __always_inline enum reason enforce_verdict(struct at at, struct packet *p,
 						   struct verdict *verdict)
 {
 	__u32 class_id = verdict->class_id < MAX_CLASSES ? verdict->class_id : CLASS_UNKNOWN;
 	__u32 zone_id = verdict->zone_id;
-	const struct policy_action *a = policy_of(zone_id, class_id, p->info.hook);
+	const struct policy_action *a = policy_of(zone_id, class_id, at.hook);
 	enum reason reason = REASON_PASSED;
 	__u32 rule_id = 0;
 
 	if (a) {
-		reason = enforce_action(a, zone_id, verdict->flags & VERDICT_PROTECTED, p);
+		reason = enforce_action(a, zone_id, verdict->flags & VERDICT_PROTECTED, at, p);
 		rule_id = a->rule_id;
 	}
 	__sync_fetch_and_add(&verdict->packets, p->info.gso_segments);
@@ -108,7 +109,7 @@ static __always_inline enum reason enforce_verdict(struct packet *p, const struc
 	}
 	count_decided(reason, class_id, rule_id, p->wire_bytes);
 	if (reason_drops(reason))
-		send_hit(p, v, verdict);
+		send_hit(at, p, verdict);
 	return reason;
 }
 
@@ -124,10 +125,10 @@ static __always_inline __u32 zone_of(const __u8 *addr)
 }
 
 /* The first packet of a flow whose remote end is known. REASON_UNDECIDED: nothing to act on. */
-static __always_inline enum reason enforce_endpoint(const struct packet *p,
-						    const struct packet_view *v)
+static __always_inline enum reason enforce_endpoint(struct at at, const struct packet *p)
 {
-	bool remote_is_lo = (v->direction == FLOW_DIR_FORWARD) == (p->info.hook == HOOK_INGRESS);
+	const struct packet_view *v = &p->view;
+	bool remote_is_lo = (v->direction == FLOW_DIR_FORWARD) == (at.hook == HOOK_INGRESS);
 	struct endpoint_key key = {.proto = v->key.proto};
 	const struct endpoint_verdict *known;
 	const struct policy_action *a;
@@ -142,10 +143,10 @@ static __always_inline enum reason enforce_endpoint(const struct packet *p,
 		return REASON_UNDECIDED;
 	class_id = known->class_id < MAX_CLASSES ? known->class_id : CLASS_UNKNOWN;
 	zone_id = zone_of(key.addr);
-	a = policy_of(zone_id, class_id, p->info.hook);
+	a = policy_of(zone_id, class_id, at.hook);
 	if (!a)
 		return REASON_UNDECIDED;
-	reason = enforce_action(a, zone_id, false, p);
+	reason = enforce_action(a, zone_id, false, at, p);
 	if (reason == REASON_PASSED || reason == REASON_NO_CONTROL)
 		return REASON_UNDECIDED;
 	if (reason == REASON_DROPPED)

@@ -18,6 +18,7 @@ struct packet_info {
 	__u8 hook;
 	__u8 kind;
 	__u8 flags;
+	__u8 pad[5];
 };
 
 struct record_cut {

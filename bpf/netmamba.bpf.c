@@ -26,85 +26,76 @@ static __always_inline enum reason parse_reason(enum parse_result result)
 	}
 }
 
-/* True: drop. */
-static __always_inline bool packet_way(struct packet *p, __u16 outer_vlan)
+/* True: drop. A SYN on a decided flow opens a new conversation on old ports and skips the verdict;
+ * a provisional verdict acts, and what it lets pass goes on to be recorded. */
+static __always_inline bool decide(struct at at, struct packet *p)
 {
-	const struct control *c;
-	struct packet_view v;
-	struct verdict *verdict;
-	enum parse_result parsed;
+	struct verdict *verdict = bpf_map_lookup_elem(&verdicts, &p->view.key);
+	bool opening = verdict && packet_opens(&p->view);
+	bool counted = verdict && !opening;
 	enum reason reason;
-	bool opening = false;
 
-	parsed = parse_ethernet(p->data, p->end, p->info.frame_len, outer_vlan, &v);
+	if (counted) {
+		reason = enforce_verdict(at, p, verdict);
+		if (reason_drops(reason) || !(verdict->flags & VERDICT_PROVISIONAL))
+			return reason_drops(reason);
+	}
+	reason = track(at, p, opening, counted);
+	if (!counted && (reason == REASON_UNDECIDED || reason == REASON_NO_CONTROL))
+		count(reason, p->wire_bytes);
+	return reason_drops(reason);
+}
+
+static __always_inline bool packet_way(struct at at, struct packet *p, __u16 outer_vlan)
+{
+	struct span s = packet_span(at);
+	struct packet_view *v = &p->view;
+	enum parse_result parsed = parse_ethernet(s.data, s.end, p->info.frame_len, outer_vlan, v);
+
 	if (config.parse_only)
 		return false;
 	if (parsed != PARSE_FLOW && parsed != PARSE_LATER_FRAGMENT) {
 		count(parse_reason(parsed), 0);
 		return false;
 	}
-	p->wire_bytes = v.ip_len_bytes + (__u64)(p->info.gso_segments - 1) * v.header_len;
-	if (v.place != FRAGMENT_NONE && !track_fragment(p, &v)) {
+	p->wire_bytes = v->ip_len_bytes + (__u64)(p->info.gso_segments - 1) * v->header_len;
+	if (v->place != FRAGMENT_NONE && !track_fragment(at, v)) {
 		count(REASON_FRAGMENT_UNKNOWN, p->wire_bytes);
 		return false;
 	}
-
-	verdict = bpf_map_lookup_elem(&verdicts, &v.key);
-	opening = verdict && packet_opens(&v);
-	if (verdict && !opening) {
-		reason = enforce_verdict(p, &v, verdict);
-		if (reason_drops(reason) || !(verdict->flags & VERDICT_PROVISIONAL))
-			return reason_drops(reason);
-	}
-
-	c = control_get();
-	if (!c) {
-		if (!verdict || opening)
-			count(REASON_NO_CONTROL, p->wire_bytes);
-		return false;
-	}
-	reason = track_packet(p, &v, c, opening);
-	if (reason == REASON_UNDECIDED && (!verdict || opening))
-		count(REASON_UNDECIDED, p->wire_bytes);
-	return reason_drops(reason);
+	return decide(at, p);
 }
 
 SEC("xdp")
 int nm_ingress(struct xdp_md *ctx)
 {
-	struct packet p = {
-		.ctx = ctx,
-		.data = (const __u8 *)(long)ctx->data,
-		.end = (const __u8 *)(long)ctx->data_end,
-		.info = {.ifindex = ctx->ingress_ifindex, .hook = HOOK_INGRESS, .gso_segments = 1},
-	};
+	struct packet p = {.info = {.hook = HOOK_INGRESS, .gso_segments = 1}};
 
-	p.info.frame_len = p.end - p.data;
+	p.info.ifindex = ctx->ingress_ifindex;
+	p.info.frame_len = ctx->data_end - ctx->data;
 	if (config.xdp_load_bytes)
 		p.info.frame_len = bpf_xdp_get_buff_len(ctx);
-	return packet_way(&p, 0) ? XDP_DROP : XDP_PASS;
+	return packet_way((struct at){ctx, HOOK_INGRESS}, &p, 0) ? XDP_DROP : XDP_PASS;
 }
 
 SEC("tc")
 int nm_egress(struct __sk_buff *ctx)
 {
-	struct packet p = {
-		.ctx = ctx,
-		.info = {.frame_len = ctx->len,
-			 .ifindex = ctx->ifindex,
-			 .hook = HOOK_EGRESS,
-			 .gso_segments = 1},
-	};
+	struct packet p = {.info = {.hook = HOOK_EGRESS, .gso_segments = 1}};
+	__u32 linear = ctx->data_end - ctx->data;
 
-	if (ctx->data + PARSE_LINEAR > ctx->data_end && ctx->len > ctx->data_end - ctx->data)
+	p.info.ifindex = ctx->ifindex;
+	p.info.frame_len = ctx->len;
+	if (linear < PARSE_LINEAR && linear < ctx->len)
 		bpf_skb_pull_data(ctx, ctx->len < PARSE_LINEAR ? ctx->len : PARSE_LINEAR);
-	p.data = (const __u8 *)(long)ctx->data;
-	p.end = (const __u8 *)(long)ctx->data_end;
 	if (ctx->gso_size && ctx->gso_segs > 1) {
 		p.info.gso_segments = ctx->gso_segs;
 		p.info.gso_size_bytes = ctx->gso_size;
 	}
-	return packet_way(&p, ctx->vlan_present ? ctx->vlan_tci & 0x0fff : 0) ? TC_DROP : TC_NEXT;
+	return packet_way((struct at){ctx, HOOK_EGRESS}, &p,
+			  ctx->vlan_present ? ctx->vlan_tci & 0x0fff : 0)
+		       ? TC_DROP
+		       : TC_NEXT;
 }
 
 char LICENSE[] SEC("license")

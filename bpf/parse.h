@@ -79,6 +79,7 @@ struct packet_view {
 	__u8 direction;
 	__u8 tcp_flags;
 	__u8 pad;
+	__u32 pad2;
 } __attribute__((aligned(8)));
 
 /* Loads in network order. The kernel's packets may lie anywhere on machines that BPF's plain loads
@@ -415,6 +416,8 @@ static __always_inline void view_init(struct packet_view *v, __u32 ip_offset, __
 	v->dst_port_be = 0;
 	v->place = FRAGMENT_NONE;
 	v->tcp_flags = 0;
+	v->pad = 0;
+	v->pad2 = 0;
 }
 
 /*

@@ -8,11 +8,11 @@
 #include "bpf/flow_table.h"
 
 /* A later fragment takes its first one's ports; a first one leaves them. False: not known. */
-static __always_inline bool track_fragment(struct packet *p, struct packet_view *v)
+static __always_inline bool track_fragment(struct at at, struct packet_view *v)
 {
 	const struct fragment_owner *owner;
 	struct fragment_owner mine;
-	__u64 now = packet_time(p);
+	__u64 now = packet_time(at);
 
 	if (v->place == FRAGMENT_FIRST) {
 		fragment_owner_fill(&mine, v, now);
@@ -26,7 +26,8 @@ static __always_inline bool track_fragment(struct packet *p, struct packet_view 
 	return true;
 }
 
-static __always_inline bool track_send(struct packet *p, const struct packet_view *v)
+/* First packets' records, of new flows and of flows that begin anew, have a budget. */
+static __always_inline bool track_send(struct at at, struct packet *p)
 {
 	__u32 zero = 0;
 	struct pace *pc;
@@ -36,98 +37,137 @@ static __always_inline bool track_send(struct packet *p, const struct packet_vie
 	if (p->info.flags & RECORD_FLOW_START) {
 		pc = bpf_map_lookup_elem(&pace, &zero);
 		if (pc && !pace_newcomer(pc, p->info.now_ns, config.newcomers_per_ms)) {
-			count(REASON_NEWCOMER_BUDGET, 0);
+			note(REASON_NEWCOMER_BUDGET);
 			return false;
 		}
 	}
-	if (!send_record(p, v))
+	if (!send_record(at, p))
 		return false;
-	count(REASON_RECORD_SENT, 0);
+	note(REASON_RECORD_SENT);
 	return true;
 }
 
 /* The flow has an entry: count, and send while the model wants more. */
-static __always_inline void track_known(struct packet *p, const struct packet_view *v,
-					struct flow_state *s)
+static __always_inline void track_known(struct at at, struct packet *p, struct flow_state *s)
 {
-	p->info.index = flow_count(s, v, p->info.gso_segments, p->wire_bytes, p->info.now_ns);
-	if (track_send(p, v))
+	p->info.index =
+		flow_count(s, &p->view, p->info.gso_segments, p->wire_bytes, p->info.now_ns);
+	if (track_send(at, p))
 		s->records_sent++;
 }
 
-static __always_inline void track_create(struct packet *p, const struct packet_view *v,
-					 __u32 first_print, __u32 generation)
+/* first_print: what the packet before left, 0 = there was none. */
+static __always_inline void track_create(struct at at, struct packet *p, __u32 first_print,
+					 __u32 generation)
 {
 	struct flow_state fresh, *s;
 
 	flow_begin(&fresh, generation);
 	if (first_print)
-		flow_add_first(&fresh, first_print, v->key.proto);
-	bpf_map_update_elem(&flows, &v->key, &fresh, BPF_NOEXIST);
-	s = bpf_map_lookup_elem(&flows, &v->key);
+		flow_add_first(&fresh, first_print, p->view.key.proto);
+	bpf_map_update_elem(&flows, &p->view.key, &fresh, BPF_NOEXIST);
+	s = bpf_map_lookup_elem(&flows, &p->view.key);
 	if (!s) {
-		count(REASON_FLOW_TABLE_FULL, 0);
+		note(REASON_FLOW_TABLE_FULL);
 		return;
 	}
-	count(REASON_FLOW_CREATED, 0);
-	track_known(p, v, s);
+	note(REASON_FLOW_CREATED);
+	track_known(at, p, s);
+}
+
+/*
+ * The flow begins with this packet. A remote end that is known as of a blocked class is acted on
+ * before the flow leaves any trace, so that its next packet is a first one too. counted: a
+ * provisional verdict has acted and counted already.
+ */
+static __always_inline enum reason track_start(struct at at, struct packet *p,
+					       const struct control *c, bool counted)
+{
+	p->info.flags = RECORD_FLOW_START;
+	if (counted || !(c->flags & CONTROL_ENDPOINTS))
+		return REASON_UNDECIDED;
+	return enforce_endpoint(at, p);
+}
+
+/* No entry in `flows`: the first packet leaves its fingerprint, the second makes the entry. */
+static __always_inline enum reason
+track_newcomer(struct at at, struct packet *p, const struct control *c, bool opening, bool counted)
+{
+	__u64 hash = flow_hash(&p->view.key, c->generation);
+	__u32 print = fingerprint_make(hash, &p->view, p->info.now_ns);
+	__u32 slot = hash & config.newcomer_mask, row_index = slot / NEWCOMERS_PER_ROW;
+	struct newcomer_row *row = bpf_map_lookup_elem(&newcomers, &row_index);
+	enum reason reason;
+	__u32 *stored;
+
+	if (!row)
+		return REASON_UNDECIDED;
+	stored = &row->fingerprint[slot % NEWCOMERS_PER_ROW];
+	if (!opening && fingerprint_matches(*stored, print, &p->view, config.flow_idle_ns)) {
+		track_create(at, p, *stored, c->generation);
+		return REASON_UNDECIDED;
+	}
+	reason = track_start(at, p, c, counted);
+	if (reason_drops(reason))
+		return reason;
+	note(REASON_NEWCOMER);
+	*stored = print;
+	if (p->info.gso_segments > 1) /* a fingerprint cannot tell how many */
+		track_create(at, p, 0, c->generation);
+	else
+		track_send(at, p);
+	return reason;
 }
 
 /*
  * opening: a SYN on a decided flow, which is a new conversation whatever the tables remember.
  * Returns the PACKET reason, which is counted already unless it is REASON_UNDECIDED.
  */
-static __always_inline enum reason track_packet(struct packet *p, const struct packet_view *v,
-						const struct control *c, bool opening)
+static __always_inline enum reason track_packet(struct at at, struct packet *p, bool opening,
+						bool counted)
 {
-	__u32 generation = c->generation, print, row_index, slot;
+	const struct control *c = control_get();
 	enum reason reason = REASON_UNDECIDED;
-	struct newcomer_row *row = NULL;
 	struct flow_state *s;
-	bool first = opening, seen = false;
-	__u64 hash;
 
-	p->info.now_ns = packet_time(p);
-	s = bpf_map_lookup_elem(&flows, &v->key);
-	if (s) {
-		first = opening ||
-			flow_restarts(s, v, p->info.now_ns, generation, config.flow_idle_ns);
-	} else {
-		hash = flow_hash(&v->key, generation);
-		print = fingerprint_make(hash, v, p->info.now_ns);
-		slot = hash & config.newcomer_mask;
-		row_index = slot / NEWCOMERS_PER_ROW;
-		slot %= NEWCOMERS_PER_ROW;
-		row = bpf_map_lookup_elem(&newcomers, &row_index);
-		if (!row)
+	if (!c)
+		return REASON_NO_CONTROL;
+	p->info.now_ns = packet_time(at);
+	s = bpf_map_lookup_elem(&flows, &p->view.key);
+	if (!s)
+		return track_newcomer(at, p, c, opening, counted);
+	if (opening ||
+	    flow_restarts(s, &p->view, p->info.now_ns, c->generation, config.flow_idle_ns)) {
+		reason = track_start(at, p, c, counted);
+		if (reason_drops(reason))
 			return reason;
-		seen = !opening &&
-		       fingerprint_matches(row->fingerprint[slot], print, v, config.flow_idle_ns);
-		first = !seen;
+		note(REASON_FLOW_RESTARTED);
+		flow_begin(s, c->generation);
 	}
-	if (first) {
-		if (c->flags & CONTROL_ENDPOINTS) {
-			reason = enforce_endpoint(p, v);
-			if (reason_drops(reason))
-				return reason;
-		}
-		p->info.flags = RECORD_FLOW_START;
-	}
-	if (s) {
-		if (first) {
-			count(REASON_FLOW_RESTARTED, 0);
-			flow_begin(s, generation);
-		}
-		track_known(p, v, s);
-	} else if (seen) {
-		track_create(p, v, row->fingerprint[slot], generation);
-	} else {
-		count(REASON_NEWCOMER, 0);
-		row->fingerprint[slot] = print;
-		if (p->info.gso_segments > 1) /* a fingerprint cannot tell how many */
-			track_create(p, v, 0, generation);
-		else
-			track_send(p, v);
-	}
+	track_known(at, p, s);
 	return reason;
+}
+
+/* Global functions, for the verifier's sake (bpf/packet.h). */
+__attribute__((noinline)) int track_ingress(struct xdp_md *ctx, struct packet *p, int opening,
+					    int counted)
+{
+	if (!p)
+		return REASON_UNDECIDED;
+	return track_packet((struct at){ctx, HOOK_INGRESS}, p, opening, counted);
+}
+
+__attribute__((noinline)) int track_egress(struct __sk_buff *ctx, struct packet *p, int opening,
+					   int counted)
+{
+	if (!p)
+		return REASON_UNDECIDED;
+	return track_packet((struct at){ctx, HOOK_EGRESS}, p, opening, counted);
+}
+
+static __always_inline enum reason track(struct at at, struct packet *p, bool opening, bool counted)
+{
+	packet_complete(p);
+	return at.hook == HOOK_EGRESS ? track_egress(at.ctx, p, opening, counted)
+				      : track_ingress(at.ctx, p, opening, counted);
 }
