@@ -11,6 +11,7 @@
 #include <math.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -229,13 +230,12 @@ static int64_t read_time(struct reader *r, const char *name)
 	const char *text = read_string(r, name);
 	struct tm tm = {0};
 	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-	int64_t ns = 0;
-	int micros = 0, end = 0;
+	int64_t ns;
 
-	if (rest && sscanf(rest, ".%6d%*1[Z]%n", &micros, &end) == 1 && end == 8 &&
-	    strlen(rest) == 8 && micros >= 0 &&
+	if (rest && *rest == '.' && strspn(rest + 1, "0123456789") == 6 &&
+	    strcmp(rest + 7, "Z") == 0 &&
 	    !__builtin_mul_overflow((int64_t)timegm(&tm), NS_PER_S, &ns) &&
-	    !__builtin_add_overflow(ns, (int64_t)micros * 1000, &ns))
+	    !__builtin_add_overflow(ns, strtol(rest + 1, NULL, 10) * 1000, &ns))
 		return ns;
 	refuse(r, name, "a time as 2026-11-24T23:00:00.000000Z");
 	return 0;
