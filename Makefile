@@ -73,6 +73,7 @@ $(eval $(call archive,nmd,$(NMD_SRC)))
 $(eval $(call archive,nmctl,$(NMCTL_SRC)))
 
 ARCHIVES_model  := $(call lib,model)
+ARCHIVES_golden := $(call lib,flow) $(call lib,model)
 ARCHIVES_flow   := $(call lib,flow)
 ARCHIVES_policy := $(call lib,policy)
 ARCHIVES_event  := $(call lib,event) $(call lib,model)
@@ -81,11 +82,12 @@ ARCHIVES_bpf    := $(call lib,flow)
 ARCHIVES_nmd    := $(call lib,nmd) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
 ARCHIVES_nmctl  := $(call lib,nmctl) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
 LINK_model  := $(LIBS_MODEL)
+LINK_golden := $(LIBS_FLOW) $(LIBS_MODEL)
 LINK_flow   := $(LIBS_FLOW)
 LINK_policy :=
 LINK_event  := $(LIBS_MODEL)
 LINK_wire   := -ljansson
-LINK_bpf    := $(LIBS_FLOW)
+LINK_bpf    := $(call lib,flow) $(LIBS_FLOW)
 LINK_nmd    := $(LIBS_NMD) $(LIBS_FLOW) $(LIBS_MODEL)
 LINK_nmctl  := $(LIBS_NMCTL) $(LIBS_MODEL)
 
@@ -107,11 +109,10 @@ $(SKEL): $(BUILD)/netmamba.bpf.o
 	$(call msg,SKEL,$@)$(BPFTOOL) gen skeleton $< name netmamba > $@
 $(BUILD)/obj/agent/nmd/kernel.o: $(SKEL)
 $(BUILD)/obj/agent/nmd/links.o: CPPFLAGS += $(shell pkg-config --cflags libnl-3.0)
-$(BUILD)/obj/tests/bpf/%.o: $(SKEL)
-$(BUILD)/obj/tests/bench/%.o: $(SKEL)
+$(call obj,$(wildcard tests/bpf/*.c tests/bench/*.c)): $(SKEL)
 
 # ---- tests: tests/LAYER/test_*.c links the layer's archive and what that layer may use ----------
-TEST_LAYERS := model flow policy event wire bpf nmd nmctl
+TEST_LAYERS := model golden flow policy event wire bpf nmd nmctl
 define layer_tests
 TESTS_$(1) := $$(patsubst %.c,$$(BUILD)/%,$$(wildcard tests/$(1)/test_*.c))
 $$(TESTS_$(1)): $$(BUILD)/tests/$(1)/%: $$(BUILD)/obj/tests/$(1)/%.o $$(ARCHIVES_$(1))
@@ -120,6 +121,24 @@ $$(TESTS_$(1)): $$(BUILD)/tests/$(1)/%: $$(BUILD)/obj/tests/$(1)/%.o $$(ARCHIVES
 TESTS += $$(TESTS_$(1))
 endef
 $(foreach layer,$(TEST_LAYERS),$(eval $(call layer_tests,$(layer))))
+
+# The loaded programs under BPF_PROG_TEST_RUN, for the tests, the parity check and the benchmark.
+BPF_HARNESS := $(call obj,tests/bpf/harness.c tests/bpf/packets.c)
+$(TESTS_bpf): $(BPF_HARNESS)
+$(BUILD)/tests/bpf/test_fixtures: $(call obj,$(wildcard tests/bpf/fixtures_*.c))
+$(BUILD)/tests/bpf/test_parity: $(call obj,tests/bpf/parity.c)
+
+# Kernel and user space over a folder of captures, record by record: sudo make parity CAPTURES=DIR
+CAPTURES ?= tests/captures
+parity: $(BUILD)/tests/bpf/test_parity
+	$< $(CAPTURES)
+
+# Nanoseconds a packet of the loaded programs, on one quiet CPU: sudo make bench-xdp
+$(BUILD)/tests/bench/xdp: $(call obj,tests/bench/xdp.c) $(BPF_HARNESS) $(call lib,flow)
+	@mkdir -p $(@D)
+	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_FLOW)
+bench-xdp: $(BUILD)/tests/bench/xdp
+	$<
 
 # Tools of the tests in namespaces: replayed captures and steady load, counted at the far side.
 TOOLS := $(BUILD)/tests/tools/replay $(BUILD)/tests/tools/load
@@ -204,5 +223,5 @@ compile_commands.json:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests check demo replay asan deps deps-check headers layers format format-check clean
+.PHONY: all tests check demo replay parity bench-xdp asan deps deps-check headers layers format format-check clean
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
