@@ -67,5 +67,5 @@ static __always_inline void record_fill(struct packet_record *r, const struct pa
 	r->hook = info->hook;
 	r->flags = info->flags | (v->place == FRAGMENT_LATER ? RECORD_FRAGMENT : 0);
 	r->tcp_flags = v->tcp_flags;
-	r->pad = 0;
+	__builtin_memset(r->pad, 0, sizeof(r->pad));
 }

@@ -48,6 +48,6 @@ struct packet_record {
 	__u8 hook;
 	__u8 flags;
 	__u8 tcp_flags; /* TCP flag byte, 0 for other protocols */
-	__u8 pad;
+	__u8 pad[5];
 };
 _Static_assert(sizeof(struct packet_record) == 80, "packet_record is a contract");
