@@ -55,7 +55,7 @@ static enum status print(struct nmctl *ctl, const struct policy *policy, const c
 	      ctl->out);
 	output_text(ctl->out, model_path ? model_path : "");
 	fputc('\n', ctl->out);
-	policy_print_notes(ctl->out, done);
+	nmctl_print_notes(ctl->out, done);
 	return STATUS_DONE;
 }
 

@@ -30,7 +30,7 @@ static void print_lines(FILE *out, const char *prefix, const char *text)
 }
 
 /* notes: one text with a note a line, or a list of texts. */
-void policy_print_notes(FILE *out, const json_t *done)
+void nmctl_print_notes(FILE *out, const json_t *done)
 {
 	const json_t *notes = output_member(done, "notes");
 	json_t *note;
@@ -102,7 +102,7 @@ enum status cmd_policy_show(struct nmctl *ctl)
 	output_text(ctl->out, output_string(done, "default", "?"));
 	fprintf(ctl->out, " (policy version %.0f)\n", output_number(done, "version", 0));
 	print_confirm(ctl->out, done);
-	policy_print_notes(ctl->out, done);
+	nmctl_print_notes(ctl->out, done);
 	return STATUS_DONE;
 }
 
@@ -131,7 +131,7 @@ enum status cmd_policy_rule(struct nmctl *ctl)
 		return status;
 	fprintf(ctl->out, "rule %.0f, policy version %.0f\n", output_number(done, "id", 0),
 		output_number(done, "version", 0));
-	policy_print_notes(ctl->out, done);
+	nmctl_print_notes(ctl->out, done);
 	print_confirm(ctl->out, done);
 	return STATUS_DONE;
 }
@@ -185,7 +185,7 @@ enum status cmd_policy_apply(struct nmctl *ctl)
 	print_diff(ctl->out, output_string(done, "diff", ""));
 	fprintf(ctl->out, "policy version %.0f in force: %.0f rules\n",
 		output_number(done, "version", 0), output_number(done, "rules", 0));
-	policy_print_notes(ctl->out, done);
+	nmctl_print_notes(ctl->out, done);
 	print_confirm(ctl->out, done);
 	return STATUS_DONE;
 }
@@ -226,6 +226,6 @@ enum status cmd_policy_change(struct nmctl *ctl)
 			output_number(done, "version", 0));
 	else
 		fputs("done\n", ctl->out);
-	policy_print_notes(ctl->out, done);
+	nmctl_print_notes(ctl->out, done);
 	return STATUS_DONE;
 }

@@ -5,7 +5,7 @@
 #include "agent/nmctl/names.h"
 #include "agent/nmctl/nmctl.h"
 
-#define RULE_WORDS "[class=NAME] [net=PREFIX] [dir=in|out|both] [for=1h] [confirm=60s] [force]"
+#define RULE_WORDS "[class=NAME] [net=PREFIX] ..."
 #define RULE_HELP                                                                                  \
 	"A rule covers flows of a class, of a network, or both; give at least one.\n"              \
 	"  class=NAME     as `nmctl classes` lists them; unknown is a class, too\n"                \

@@ -101,7 +101,7 @@ void commands_help(FILE *out, const struct command *command, bool whole_noun);
 void commands_usage(FILE *out, const struct command *command);
 
 /* cmd_policy.c: warnings of a policy reply, one a line. */
-void policy_print_notes(FILE *out, const json_t *done);
+void nmctl_print_notes(FILE *out, const json_t *done);
 
 /* files.c: a file's whole text, "-" is standard input; bounded by what the socket takes. Caller
  * frees. */
