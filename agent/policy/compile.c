@@ -38,35 +38,58 @@ struct compiler {
 	struct ranked *ranked;   /* n_rules */
 	bool decides[MAX_RULES]; /* [rule id] */
 	size_t notes_len;
+	uint32_t notes_cut; /* notes that found no room */
 	uint32_t next_zone_id;
 	uint32_t n_never; /* the first zones of the program, from the settings */
 };
 
 /* ---- what is said to the operator ---- */
 
-/* "web.policy:7: block class=tor", or without the place for a typed rule. */
-static void say_rule(const struct compiler *c, const struct policy_rule *r, char buffer[320])
-{
-	size_t len = 0;
+#define PLACE_TEXT 128
+#define RULE_TEXT  320
+#define MORE_NOTES 32 /* room for the line that says how many notes found none */
 
+/* "web.policy:7: ", or nothing for a typed rule. */
+static const char *say_place(const struct compiler *c, const struct policy_rule *r,
+			     char buffer[PLACE_TEXT])
+{
+	const char *name = c->policy->name;
+
+	buffer[0] = '\0';
 	if (r->line)
-		len = (size_t)snprintf(buffer, 320, "%s%s%u: ", c->policy->name,
-				       c->policy->name[0] ? ":" : "line ", r->line);
-	policy_rule_format(r, buffer + len, 320 - len);
+		snprintf(buffer, PLACE_TEXT, "%s%s%u: ", name, *name ? ":" : "line ", r->line);
+	return buffer;
+}
+
+static const char *say_rule(const struct compiler *c, const struct policy_rule *r,
+			    char buffer[RULE_TEXT])
+{
+	size_t len = strlen(say_place(c, r, buffer));
+
+	policy_rule_format(r, buffer + len, RULE_TEXT - len);
+	return buffer;
 }
 
 static void note(struct compiler *c, const struct policy_rule *r, const char *text)
 {
-	size_t room = sizeof(c->program->notes) - c->notes_len;
-	char rule[320];
-	int n;
+	char *end = c->program->notes + c->notes_len;
+	size_t room = sizeof(c->program->notes) - c->notes_len - MORE_NOTES;
+	char rule[RULE_TEXT];
+	int n = snprintf(end, room, "%s: %s\n", say_rule(c, r, rule), text);
 
-	say_rule(c, r, rule);
-	n = snprintf(c->program->notes + c->notes_len, room, "%s: %s\n", rule, text);
-	if (n < 0 || (size_t)n >= room)
-		c->program->notes[c->notes_len] = '\0'; /* whole lines only */
-	else
+	if ((size_t)n < room) {
 		c->notes_len += (size_t)n;
+		return;
+	}
+	*end = '\0';
+	c->notes_cut++;
+}
+
+static void note_cut(struct compiler *c)
+{
+	if (c->notes_cut)
+		snprintf(c->program->notes + c->notes_len, MORE_NOTES, "and %u notes more\n",
+			 c->notes_cut);
 }
 
 /* ---- classes ---- */
@@ -85,7 +108,7 @@ static int class_find(const struct policy_classes *classes, const char *name)
 static int unknown_class(const struct compiler *c, const struct policy_rule *r, struct error *e)
 {
 	const char *names[MAX_CLASSES] = {"unknown"};
-	char place[96], list[sizeof(e->text)];
+	char place[PLACE_TEXT], list[sizeof(e->text)];
 	const char *near;
 	size_t n = 1, len = 0;
 
@@ -93,15 +116,12 @@ static int unknown_class(const struct compiler *c, const struct policy_rule *r, 
 		if (c->classes->name[id][0])
 			names[n++] = c->classes->name[id];
 	near = nearest_of(r->class_name, names, n);
-	if (r->line)
-		snprintf(place, sizeof(place), "%.80s:%u: ", c->policy->name, r->line);
-	else
-		place[0] = '\0';
 	list[0] = '\0';
 	for (size_t i = 0; i < n && len < sizeof(list); i++)
 		len += (size_t)snprintf(list + len, sizeof(list) - len, " %s", names[i]);
-	error_set(e, -ENOENT, "%sclass=%s: no such class%s%s%s there are:%s", place, r->class_name,
-		  near ? "; did you mean " : ";", near ? near : "", near ? "?" : "", list);
+	error_set(e, -ENOENT, "%.100sclass=%s: no such class%s%s%s there are:%s",
+		  say_place(c, r, place), r->class_name, near ? "; did you mean " : ";",
+		  near ? near : "", near ? "?" : "", list);
 	if (e && strlen(e->text) == sizeof(e->text) - 1)
 		strcpy(e->text + sizeof(e->text) - 5, " ...");
 	return -ENOENT;
@@ -117,7 +137,7 @@ static int check_protected(const struct compiler *c, const struct policy_rule *r
 			   struct error *e)
 {
 	const char *name = c->classes->name[class_id];
-	char rule[320];
+	char rule[RULE_TEXT];
 
 	if (!acts(r) || r->force || class_id == CLASS_UNKNOWN)
 		return 0;
@@ -172,10 +192,12 @@ static int make_meter(struct compiler *c, const struct policy_rule *r, uint16_t 
 		      struct error *e)
 {
 	struct policy_program *program = c->program;
+	char place[PLACE_TEXT];
 	struct meter *m;
 
 	if (program->n_meters + 1 == MAX_METERS)
-		return error_set(e, -E2BIG, "more than %d limit rules", MAX_METERS - 1);
+		return error_set(e, -E2BIG, "%.100smore than %d limit rules",
+				 say_place(c, r, place), MAX_METERS - 1);
 	*ret_id = (uint16_t)++program->n_meters;
 	m = &program->meters[*ret_id];
 	m->ps_per_byte = 1000000000000ULL / r->rate_bytes_per_s;
@@ -465,6 +487,7 @@ int policy_compile(const struct policy *p, const struct policy_classes *classes,
 	if (err)
 		return err;
 	note_idle_rules(&c);
+	note_cut(&c);
 	*ret_program = take_ptr(program);
 	return 0;
 }

@@ -360,6 +360,9 @@ static void a_class_that_the_model_has_not_is_refused_with_those_it_has(void **s
 	assert_int_equal(policy_compile(p, &classes, NULL, 0, &program, &e), -ENOENT);
 	assert_string_equal(e.text, "t.policy:2: class=torr: no such class; did you mean tor? "
 				    "there are: unknown tor tls");
+	p->name[0] = '\0';
+	assert_int_equal(policy_compile(p, &classes, NULL, 0, &program, &e), -ENOENT);
+	assert_memory_equal(e.text, "line 2: class=torr: ", 20);
 	strcpy(p->rules[0].class_name, "mining");
 	p->rules[0].line = 0;
 	assert_int_equal(policy_compile(p, &classes, NULL, 0, &program, &e), -ENOENT);
@@ -433,17 +436,22 @@ static void a_rule_that_protected_ports_escape_is_noted(void **state)
 	policy_program_free(program);
 }
 
-static void notes_beyond_their_room_end_at_a_whole_line(void **state)
+static void notes_beyond_their_room_are_counted(void **state)
 {
 	struct policy_program *program;
 	char text[4096] = "";
+	int said = 0;
 
 	(void)state;
 	for (int i = 0; i < 40; i++)
 		sprintf(text + strlen(text), "block class=dns-tunnel net=10.0.%d.0/24\n", i);
 	program = compiled(text);
 	assert_true(strlen(program->notes) < sizeof(program->notes));
-	assert_string_equal(strrchr(program->notes, ';'), "; force acts on them too\n");
+	for (const char *c = program->notes; (c = strchr(c, '\n')); c++)
+		said++;
+	snprintf(text, sizeof(text), "; force acts on them too\nand %d notes more\n",
+		 40 - (said - 1));
+	assert_string_equal(strrchr(program->notes, ';'), text);
 	policy_program_free(program);
 }
 
@@ -464,7 +472,7 @@ static void too_many_meters_or_networks_are_refused(void **state)
 	for (int i = 0; i < MAX_METERS; i++)
 		sprintf(text + strlen(text), "limit class=tls net=10.1.%d.0/24 rate=1mbit\n", i);
 	assert_int_equal(compile(text, &program, &e), -E2BIG);
-	assert_string_equal(e.text, "more than 255 limit rules");
+	assert_string_equal(e.text, "t.policy:311: more than 255 limit rules");
 	text[0] = '\0';
 	for (int i = 0; i < MAX_ZONES - 1; i++)
 		sprintf(text + strlen(text), "block class=tor net=10.1.%d.0/24\n", i);
@@ -506,7 +514,7 @@ int main(void)
 		cmocka_unit_test(protected_classes_want_force),
 		cmocka_unit_test(watch_only_classes_want_force),
 		cmocka_unit_test(a_rule_that_protected_ports_escape_is_noted),
-		cmocka_unit_test(notes_beyond_their_room_end_at_a_whole_line),
+		cmocka_unit_test(notes_beyond_their_room_are_counted),
 		cmocka_unit_test(too_many_meters_or_networks_are_refused),
 	};
 
