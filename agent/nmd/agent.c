@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Start, wire, turn, stop.
+ *
+ * The loop has one thread and three sources of work: the rings, the batcher's results and the
+ * control socket; timers do the rest. The rings' reader is woken at most once a millisecond, so
+ * after each reading they are looked at once more a little later, and ten times a second anyway.
+ */
+#include "agent/nmd/agent.h"
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+#include "agent/nmd/clock.h"
+#include "agent/nmd/control.h"
+#include "agent/nmd/log.h"
+#include "agent/nmd/privileges.h"
+
+#define TICK_MS                  100
+#define LOOK_AGAIN_MS            2
+#define MAX_FLOWS_KEPT(settings) ((uint32_t)(settings)->max_flows * 4) /* LRU of undecided flows   \
+									*/
+#define MAX_ENDPOINTS  16384
+#define MAX_FRAGMENTS  8192
+#define SWEEPS_A_LIMIT 10 /* walks within verdict_idle_s */
+
+/* ---- settings ---- */
+
+int agent_read_settings(const struct agent_sources *sources, struct settings *ret_settings,
+			struct error *e)
+{
+	struct settings s;
+	int rc = settings_init(&s, e);
+
+	if (rc)
+		return rc;
+	if (sources->config_path) {
+		settings_next_source(&s);
+		rc = settings_read_file(&s, sources->config_path, e);
+	}
+	settings_next_source(&s);
+	for (unsigned i = 0; i < sources->n_words && !rc; i++)
+		rc = settings_set_word(&s, sources->words[i], e);
+	if (!rc)
+		rc = settings_check(&s, e);
+	if (rc) {
+		settings_fini(&s);
+		return rc;
+	}
+	*ret_settings = s;
+	return 0;
+}
+
+static void setup_log(const struct settings *s)
+{
+	enum log_level level = LOG_LEVEL_INFO;
+	uint32_t modules = 0, bits;
+
+	log_level_parse(s->log_level, &level);
+	for (unsigned i = 0; i < s->debug.n; i++)
+		if (!log_module_parse(s->debug.items[i], &bits))
+			modules |= bits;
+	log_setup(level, modules);
+}
+
+static void wants_restart(void *ctx, const char *key)
+{
+	(void)ctx;
+	log_warning("settings: %s has changed and wants a restart", key);
+}
+
+static void reload_settings(struct agent *a)
+{
+	struct settings fresh;
+	struct error e = {0};
+	char notes[POLICY_NOTES];
+	int rc = agent_read_settings(&a->sources, &fresh, &e);
+
+	if (!rc) {
+		rc = settings_reload(&a->settings, &fresh, wants_restart, NULL, &e);
+		settings_fini(&fresh);
+	}
+	if (rc) {
+		log_error("settings: not read again: %s", e.text);
+		return;
+	}
+	setup_log(&a->settings);
+	sink_log_reopen(a->log);
+	breaker_configure(&a->breaker, a->settings.breaker, a->settings.breaker_share,
+			  a->settings.breaker_flows);
+	heartbeat_set_fail_open(&a->heartbeat, a->settings.fail_open_s);
+	rc = agent_set_mode(a);
+	if (!rc)
+		rc = agent_policy_set_never(a, &e);
+	if (!rc)
+		rc = policy_state_reinstall(a->policy, notes, &e);
+	if (rc)
+		log_error("settings: %s", e.text);
+	else
+		log_info("settings read again");
+}
+
+/* ---- what comes in ---- */
+
+static void on_record(void *ctx, const struct packet_record *record, const uint8_t *data)
+{
+	struct agent *a = ctx;
+
+	if (record->flags & RECORD_FLOW_START)
+		enforce_flow_start(&a->enforce, record);
+	assembler_add_record(a->assembler, record, data);
+}
+
+static void on_hit(void *ctx, const struct packet_record *record, const uint8_t *data)
+{
+	struct agent *a = ctx;
+
+	(void)data;
+	enforce_hit(&a->enforce, record);
+}
+
+static void read_rings(struct agent *a)
+{
+	static const struct timeval again = {.tv_usec = LOOK_AGAIN_MS * 1000};
+	int n = rings_consume(a->rings);
+
+	if (n > 0) {
+		event_add(a->drain_timer, &again);
+		log_debug(LOG_ASSEMBLER, "%d records", n);
+	}
+}
+
+static void on_rings(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd, (void)what;
+	read_rings(ctx);
+}
+
+static void on_results(evutil_socket_t fd, short what, void *ctx)
+{
+	struct agent *a = ctx;
+
+	(void)fd, (void)what;
+	batcher_collect(a->batcher);
+}
+
+static void on_links(evutil_socket_t fd, short what, void *ctx)
+{
+	struct agent *a = ctx;
+	struct error e = {0};
+
+	(void)fd, (void)what;
+	if (links_read(a->links, &e))
+		log_error("links: %s", e.text);
+}
+
+static void link_appeared(void *ctx, int ifindex, const char *ifname)
+{
+	interfaces_add(&((struct agent *)ctx)->interfaces, ifindex, ifname);
+}
+
+static void link_gone(void *ctx, int ifindex, const char *ifname)
+{
+	interfaces_remove(&((struct agent *)ctx)->interfaces, ifindex, ifname);
+}
+
+static void link_renamed(void *ctx, int ifindex, const char *ifname)
+{
+	interfaces_rename(&((struct agent *)ctx)->interfaces, ifindex, ifname);
+}
+
+static void link_address(void *ctx, const uint8_t addr[16], bool added)
+{
+	struct agent *a = ctx;
+
+	if (zones_own_address(&a->zones, addr, added))
+		a->rezone_wanted = true;
+}
+
+/* ---- timers ---- */
+
+static void on_beat(evutil_socket_t fd, short what, void *ctx)
+{
+	struct agent *a = ctx;
+
+	(void)fd, (void)what;
+	heartbeat_beat(&a->heartbeat);
+}
+
+static void run_sweep(struct agent *a, uint64_t now_ns)
+{
+	uint64_t every_s = a->settings.verdict_idle_s / SWEEPS_A_LIMIT, took_ns;
+	int n;
+
+	if (now_ns < a->next_sweep_ns)
+		return;
+	every_s = every_s < 1 ? 1 : every_s > 30 ? 30 : every_s;
+	a->next_sweep_ns = now_ns + every_s * NS_PER_S;
+	n = sweep_run(a->sweep, a->kernel, now_ns, a->settings.verdict_idle_s * NS_PER_S);
+	took_ns = clock_monotonic_ns() - now_ns;
+	if (n < 0)
+		log_error("sweep: %s", strerror(-n));
+	else
+		log_debug(LOG_SWEEP, "%d verdicts removed, %llu live, %.1f ms", n,
+			  (unsigned long long)sweep_live(a->sweep), took_ns / 1e6);
+}
+
+static void on_second(struct agent *a, uint64_t now_ns)
+{
+	policy_state_tick(a->policy, clock_wall_s());
+	store_tick(a->store);
+	if (a->rezone_wanted) {
+		a->rezone_wanted = false;
+		enforce_rezone(&a->enforce, a->program);
+	}
+	run_sweep(a, now_ns);
+	sd_notify(0, "WATCHDOG=1");
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *ctx)
+{
+	struct agent *a = ctx;
+	uint64_t now_ns = clock_monotonic_ns();
+
+	(void)fd, (void)what;
+	read_rings(a);
+	assembler_tick(a->assembler, now_ns);
+	if (now_ns >= a->next_second_ns) {
+		a->next_second_ns = now_ns + NS_PER_S;
+		on_second(a, now_ns);
+	}
+}
+
+static void on_end(evutil_socket_t number, short what, void *ctx)
+{
+	struct agent *a = ctx;
+
+	(void)what;
+	log_info("ending: %s", strsignal((int)number));
+	event_base_loopbreak(a->loop);
+}
+
+static void on_reload(evutil_socket_t number, short what, void *ctx)
+{
+	(void)number, (void)what;
+	reload_settings(ctx);
+}
+
+/* ---- start ---- */
+
+static int take_run_dir(struct agent *a, struct error *e)
+{
+	char pid[16];
+	int n;
+
+	if (mkdir(a->settings.run_dir, 0755) && errno != EEXIST)
+		return error_set(e, -errno, "run_dir %s: cannot be made: %m", a->settings.run_dir);
+	n = snprintf(a->pid_path, sizeof(a->pid_path), "%s/nmd.pid", a->settings.run_dir);
+	snprintf(a->pin_dir, sizeof(a->pin_dir), "%s/bpf", a->settings.run_dir);
+	if (n >= (int)sizeof(a->pid_path))
+		return error_set(e, -ENAMETOOLONG, "run_dir %s: too long", a->settings.run_dir);
+	a->pid_fd = open(a->pid_path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (a->pid_fd < 0)
+		return error_set(e, -errno, "%s: cannot be opened: %m", a->pid_path);
+	if (flock(a->pid_fd, LOCK_EX | LOCK_NB))
+		return error_set(e, -EBUSY, "%s is locked: another nmd runs with run_dir = %s",
+				 a->pid_path, a->settings.run_dir);
+	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (ftruncate(a->pid_fd, 0) || pwrite(a->pid_fd, pid, n, 0) != n)
+		return error_set(e, -errno, "%s: cannot be written: %m", a->pid_path);
+	return 0;
+}
+
+static void kernel_said(void *ctx, bool warning, const char *text)
+{
+	int len = (int)strcspn(text, "\n");
+
+	(void)ctx;
+	if (warning)
+		log_warning("kernel: %.*s", len, text);
+	else
+		log_debug(LOG_LIBBPF, "%.*s", len, text);
+}
+
+static int start_kernel(struct agent *a, struct error *e)
+{
+	struct kernel_config config = {
+		.pin_dir = a->pin_dir,
+		.max_flows = MAX_FLOWS_KEPT(&a->settings),
+		.max_verdicts = (uint32_t)a->settings.max_verdicts,
+		.max_endpoints = MAX_ENDPOINTS,
+		.max_fragments = MAX_FRAGMENTS,
+		.ring_bytes = (uint32_t)a->settings.ring_kb * 1024,
+	};
+	int rc;
+
+	kernel_log_set(kernel_said, NULL);
+	agent_model_programs(a, a->model, &config.programs);
+	rc = kernel_open(&config, &a->kernel, e);
+	if (rc)
+		return rc;
+	log_info("kernel: %s", kernel_adopted(a->kernel) ? "maps of a former run taken over"
+							 : "programs and maps loaded");
+	rc = classes_load(&a->classes, a->kernel, e);
+	if (!rc)
+		rc = classes_adopt_model(&a->classes, a->kernel, a->model, e);
+	return rc;
+}
+
+static int start_links(struct agent *a, struct error *e)
+{
+	static const struct links_callbacks callbacks = {
+		.appeared = link_appeared,
+		.gone = link_gone,
+		.renamed = link_renamed,
+		.address = link_address,
+	};
+
+	a->interfaces.kernel = a->kernel;
+	a->interfaces.pin_dir = a->pin_dir;
+	a->interfaces.hold = true;
+	if (!a->settings.iface.n)
+		log_warning("no interface is named: nothing is guarded (setting iface)");
+	return links_new((const char *const *)a->settings.iface.items, a->settings.iface.n,
+			 &callbacks, a, &a->links, e);
+}
+
+static void wire_enforce(struct agent *a)
+{
+	struct enforce *e = &a->enforce;
+
+	e->kernel = a->kernel;
+	e->classes = &a->classes;
+	e->zones = &a->zones;
+	e->protect = &a->protect;
+	e->breaker = &a->breaker;
+	e->sinks = &a->sinks;
+	e->endpoints = a->settings.endpoints;
+	e->on_trip = agent_breaker_tripped;
+	e->ctx = a;
+	breaker_configure(&a->breaker, a->settings.breaker, a->settings.breaker_share,
+			  a->settings.breaker_flows);
+}
+
+static int start_line(struct agent *a, struct error *e)
+{
+	struct batcher_config config = {
+		.engine = a->settings.engine,
+		.batch_flows = (uint32_t)a->settings.batch_flows,
+		.queue_flows = (uint32_t)a->settings.queue_flows,
+		.wait_ns = a->settings.batch_ms * NS_PER_MS,
+	};
+	const int *fds;
+	uint32_t n = kernel_ring_fds(a->kernel, &fds);
+	int rc = batcher_new(&config, a->model, a->model_id, enforce_judged, &a->enforce,
+			     &a->batcher, e);
+
+	if (!rc)
+		rc = agent_assembler_new(a, a->model, &a->assembler, e);
+	if (!rc)
+		rc = rings_new(fds, n, on_record, on_hit, a, &a->rings, e);
+	if (rc)
+		return rc;
+	rc = sweep_new((uint32_t)a->settings.max_verdicts, &a->sweep);
+	return rc ? error_set(e, rc, "sweep: %s", strerror(-rc)) : 0;
+}
+
+static int start_sinks(struct agent *a, struct error *e)
+{
+	char path[AGENT_PATH + 16];
+	int rc = sink_log_new(a->settings.json_log, &a->log, e);
+
+	if (rc)
+		return rc;
+	snprintf(path, sizeof(path), "%s/store.db", a->settings.state_dir);
+	rc = store_open(path, a->settings.store_rows, &a->store, e);
+	if (rc)
+		return rc;
+	sinks_add(&a->sinks, "log", sink_log_event, a->log);
+	sinks_add(&a->sinks, "store", store_event, a->store);
+	return 0;
+}
+
+static struct event *timer_every(struct agent *a, event_callback_fn fn, uint64_t ms)
+{
+	struct timeval period = {.tv_sec = (time_t)(ms / 1000), .tv_usec = ms % 1000 * 1000};
+	struct event *event = event_new(a->loop, -1, EV_PERSIST, fn, a);
+
+	if (event)
+		event_add(event, &period);
+	return event;
+}
+
+static struct event *watch(struct agent *a, int fd, short what, event_callback_fn fn)
+{
+	struct event *event = event_new(a->loop, fd, what | EV_PERSIST, fn, a);
+
+	if (event)
+		event_add(event, NULL);
+	return event;
+}
+
+static int start_loop(struct agent *a, struct error *e)
+{
+	a->watch_rings = watch(a, rings_epoll_fd(a->rings), EV_READ, on_rings);
+	a->watch_results = watch(a, batcher_result_fd(a->batcher), EV_READ, on_results);
+	a->watch_links = watch(a, links_fd(a->links), EV_READ, on_links);
+	a->on_term = watch(a, SIGTERM, EV_SIGNAL, on_end);
+	a->on_int = watch(a, SIGINT, EV_SIGNAL, on_end);
+	a->on_hup = watch(a, SIGHUP, EV_SIGNAL, on_reload);
+	a->drain_timer = evtimer_new(a->loop, on_rings, a);
+	a->tick_timer = timer_every(a, on_tick, TICK_MS);
+	a->beat_timer = timer_every(a, on_beat, heartbeat_period_ms(a->settings.fail_open_s));
+	if (!a->watch_rings || !a->watch_results || !a->watch_links || !a->on_term || !a->on_int ||
+	    !a->on_hup || !a->drain_timer || !a->tick_timer || !a->beat_timer)
+		return error_set(e, -ENOMEM, "the event loop: out of memory");
+	return 0;
+}
+
+/* The safe order: what acts is in place and consistent before packets meet it. */
+static int start_parts(struct agent *a, struct error *e)
+{
+	bool watch_only = !strcmp(a->settings.mode, "watch");
+	int rc = take_run_dir(a, e);
+
+	if (!rc)
+		rc = agent_model_start(a, e);
+	if (!rc)
+		rc = start_kernel(a, e);
+	if (!rc)
+		rc = start_links(a, e); /* the host's own addresses, for zones */
+	if (rc)
+		return rc;
+	wire_enforce(a);
+	rc = agent_policy_start(a, e);
+	if (!rc)
+		rc = heartbeat_start(&a->heartbeat, a->kernel, watch_only, a->settings.fail_open_s,
+				     a->settings.endpoints, e);
+	if (rc)
+		return rc;
+	a->enforce.watch = watch_only;
+	interfaces_release(&a->interfaces);
+	interfaces_leave_others(&a->interfaces);
+	rc = start_sinks(a, e);
+	if (!rc)
+		rc = start_line(a, e);
+	if (!rc)
+		rc = control_start(a, &a->control, e);
+	if (rc)
+		return rc;
+	sinks_add(&a->sinks, "control", control_event, a->control);
+	rc = start_loop(a, e);
+	return rc ? rc : privileges_drop(e);
+}
+
+int agent_start(struct agent *a, const struct agent_sources *sources, struct error *e)
+{
+	int rc;
+
+	memset(a, 0, sizeof(*a));
+	a->pid_fd = -1;
+	a->sources = *sources;
+	a->started_ns = clock_monotonic_ns();
+	rc = agent_read_settings(sources, &a->settings, e);
+	if (rc)
+		return rc;
+	setup_log(&a->settings);
+	signal(SIGPIPE, SIG_IGN);
+	a->loop = event_base_new();
+	if (!a->loop)
+		return error_set(e, -ENOMEM, "the event loop: out of memory");
+	return start_parts(a, e);
+}
+
+int agent_run(struct agent *a, struct error *e)
+{
+	log_info("ready: mode %s, %u interfaces, %u rules", a->settings.mode, a->interfaces.n,
+		 policy_state_current(a->policy)->n_rules);
+	sd_notify(0, "READY=1");
+	if (event_base_dispatch(a->loop) < 0)
+		return error_set(e, -EIO, "the event loop failed");
+	sd_notify(0, "STOPPING=1");
+	return 0;
+}
+
+static void free_event(struct event *event)
+{
+	if (event)
+		event_free(event);
+}
+
+void agent_stop(struct agent *a)
+{
+	struct event *const events[] = {a->watch_rings, a->watch_results, a->watch_links,
+					a->beat_timer,  a->tick_timer,    a->drain_timer,
+					a->on_term,     a->on_int,        a->on_hup};
+
+	if (a->batcher)
+		batcher_drain(a->batcher);
+	for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		free_event(events[i]);
+	control_stop(a->control);
+	links_free(a->links);
+	rings_free(a->rings);
+	assembler_free(a->assembler);
+	batcher_free(a->batcher);
+	sweep_free(a->sweep);
+	store_close(a->store);
+	sink_log_free(a->log);
+	policy_state_free(a->policy);
+	policy_program_free(a->program);
+	kernel_close(a->kernel);
+	model_unref(a->model);
+	if (a->loop)
+		event_base_free(a->loop);
+	if (a->pid_fd >= 0)
+		close(a->pid_fd); /* the file stays: removing it would race with a successor */
+	settings_fini(&a->settings);
+	memset(a, 0, sizeof(*a));
+	a->pid_fd = -1;
+}

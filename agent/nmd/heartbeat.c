@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the kernel wants to know of the agent: that it lives, and what it may do. */
+#include "agent/nmd/heartbeat.h"
+#include <string.h>
+#include "agent/nmd/clock.h"
+#include "agent/nmd/log.h"
+
+static int write_control(struct heartbeat *h)
+{
+	int rc;
+
+	h->control.heartbeat_ns = clock_monotonic_ns();
+	rc = kernel_control_set(h->kernel, &h->control);
+	if (rc && !h->failed++)
+		log_error("the control map cannot be written: %s; traffic passes after the "
+			  "fail-open deadline",
+			  strerror(-rc));
+	return rc;
+}
+
+int heartbeat_start(struct heartbeat *h, struct kernel *k, bool watch, uint64_t fail_open_s,
+		    bool endpoints, struct error *e)
+{
+	struct control before = {0};
+	int rc = kernel_control_get(k, &before);
+
+	if (rc)
+		return error_set(e, rc, "map control: cannot be read: %s", strerror(-rc));
+	h->kernel = k;
+	h->control = (struct control){
+		.schema_version = SCHEMA_VERSION,
+		.mode = watch ? MODE_WATCH : MODE_ENFORCE,
+		.fail_open_ns = fail_open_s * NS_PER_S,
+		.generation = before.generation + 1,
+		.flags = endpoints ? CONTROL_ENDPOINTS : 0,
+	};
+	rc = write_control(h);
+	return rc ? error_set(e, rc, "map control: cannot be written: %s", strerror(-rc)) : 0;
+}
+
+void heartbeat_beat(struct heartbeat *h)
+{
+	write_control(h);
+}
+
+int heartbeat_set_mode(struct heartbeat *h, bool watch)
+{
+	h->control.mode = watch ? MODE_WATCH : MODE_ENFORCE;
+	return write_control(h);
+}
+
+void heartbeat_set_fail_open(struct heartbeat *h, uint64_t fail_open_s)
+{
+	h->control.fail_open_ns = fail_open_s * NS_PER_S;
+	write_control(h);
+}
+
+int heartbeat_next_generation(struct heartbeat *h)
+{
+	h->control.generation++;
+	return write_control(h);
+}
+
+uint64_t heartbeat_period_ms(uint64_t fail_open_s)
+{
+	uint64_t ms = fail_open_s * 1000 / 4;
+
+	return ms && ms < 1000 ? ms : 1000;
+}

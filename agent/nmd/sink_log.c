@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One line an event. The log gets at most LINES_PER_S of them, since a journal under a flood helps
+ * nobody; the file gets all.
+ */
+#include "agent/nmd/sink_log.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent/nmd/clock.h"
+#include "agent/nmd/log.h"
+
+#define LINES_PER_S 50
+
+struct sink_log {
+	char *json_path;
+	FILE *json;
+	struct log_limit limit;
+	uint64_t dropped;
+};
+
+int sink_log_new(const char *json_path, struct sink_log **ret_sink, struct error *e)
+{
+	struct sink_log *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return error_set(e, -ENOMEM, "out of memory");
+	if (*json_path) {
+		s->json_path = strdup(json_path);
+		s->json = fopen(json_path, "ae");
+		if (!s->json || !s->json_path) {
+			error_set(e, -EIO, "json_log: %s: cannot be opened: %m", json_path);
+			sink_log_free(s);
+			return -EIO;
+		}
+	}
+	*ret_sink = s;
+	return 0;
+}
+
+void sink_log_free(struct sink_log *s)
+{
+	if (!s)
+		return;
+	if (s->json)
+		fclose(s->json);
+	free(s->json_path);
+	free(s);
+}
+
+void sink_log_reopen(struct sink_log *s)
+{
+	FILE *file;
+
+	if (!s->json_path)
+		return;
+	file = fopen(s->json_path, "ae");
+	if (!file) {
+		log_error("json_log: %s: cannot be opened again: %m", s->json_path);
+		return;
+	}
+	if (s->json)
+		fclose(s->json);
+	s->json = file;
+}
+
+uint64_t sink_log_dropped(const struct sink_log *s)
+{
+	return s->dropped;
+}
+
+static void write_json(struct sink_log *s, const struct flow_event *event)
+{
+	json_t *json = event_to_json(event, false);
+	char *line = json ? json_dumps(json, EVENT_JSON_FLAGS) : NULL;
+
+	if (!line || fprintf(s->json, "%s\n", line) < 0 || fflush(s->json))
+		s->dropped++;
+	free(line);
+	json_decref(json);
+}
+
+void sink_log_event(void *ctx, const struct flow_event *event)
+{
+	struct sink_log *s = ctx;
+	char from[46], to[46], proto[8];
+	uint16_t from_port, to_port;
+	uint64_t held;
+
+	if (s->json)
+		write_json(s, event);
+	if (!log_enabled(LOG_LEVEL_INFO) || event->provisional)
+		return;
+	if (!log_limit_pass(&s->limit, LINES_PER_S, clock_monotonic_ns(), &held))
+		return;
+	if (held)
+		log_info("flows: %" PRIu64 " more were not logged", held);
+	event_address(event, 0, from, &from_port);
+	event_address(event, 1, to, &to_port);
+	log_info("flow %016" PRIx64 " %s [%s]:%u -> [%s]:%u class=%s%s confidence=%.2f action=%s",
+		 event->flow_id, event_proto_name(event->key.proto, proto), from, from_port, to,
+		 to_port, event->class_name, event->by == DECIDED_CLASS ? "" : " (unknown)",
+		 event->confidence, event->action);
+}
