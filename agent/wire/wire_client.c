@@ -221,7 +221,7 @@ static int request_error(const char *const *words, size_t n_words, const char *t
 
 		if (!whole)
 			return error_set(e, -EINVAL, "the file is not UTF-8 text");
-		if (strlen(text) >= WIRE_MAX_LINE / 2)
+		if (strlen(text) > WIRE_MAX_LINE / 8) /* a byte may take six */
 			return error_set(e, -E2BIG, "the file is too long to send to nmd");
 	}
 	return error_set(e, -ENOMEM, "no memory for the request");
