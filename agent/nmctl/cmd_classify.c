@@ -163,23 +163,23 @@ static void print_rest(struct classify *c)
 		enum reason reason;
 		const char *what;
 	} rest[] = {
-		{REASON_NOT_IP, "not IP"},
-		{REASON_MALFORMED, "malformed"},
-		{REASON_UNTRACKED, "of a protocol that is not followed"},
-		{REASON_FRAGMENT_UNKNOWN, "fragments without a first one"},
+		{REASON_NOT_IP, "packets not IP"},
+		{REASON_MALFORMED, "malformed packets"},
+		{REASON_UNTRACKED, "packets of a protocol that is not followed"},
+		{REASON_FRAGMENT_UNKNOWN, "fragments without their first one"},
 	};
 
 	fprintf(out, "\n%llu packets, %llu flow%s", (unsigned long long)s->packets,
 		(unsigned long long)n_flows, n_flows == 1 ? "" : "s");
 	for (size_t i = 0; i < COUNT(rest); i++)
 		if (s->reasons[rest[i].reason])
-			fprintf(out, "; %llu packets %s",
-				(unsigned long long)s->reasons[rest[i].reason], rest[i].what);
+			fprintf(out, "; %s: %llu", rest[i].what,
+				(unsigned long long)s->reasons[rest[i].reason]);
 	if (s->assembler.flows_no_memory)
-		fprintf(out, "; %llu packets of flows there was no memory for",
+		fprintf(out, "; packets of flows that there was no memory for: %llu",
 			(unsigned long long)s->assembler.flows_no_memory);
 	if (s->assembler.flows_evicted)
-		fprintf(out, "; %llu flows judged early, for room",
+		fprintf(out, "; flows judged early, for room: %llu",
 			(unsigned long long)s->assembler.flows_evicted);
 	fputc('\n', out);
 }
