@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * load: one UDP flow at a steady rate between two namespaces, counted where it arrives.
+ * load: UDP flows at a steady rate between two namespaces, counted where it arrives.
  *
  *   load --from NETNS:ADDRESS --to NETNS:ADDRESS [--port N] [--from-port N] [--bytes N]
- *        [--mbit N] [--seconds N]
+ *        [--mbit N] [--seconds N] [--flows N]
  *
+ * --flows takes so many source ports in turn, from --from-port on (0: any).
  * --bytes is the length of the IP packets, --mbit counts them whole. When ready, on SIGUSR1 and at
  * the end it prints {"t_ns":..,"sent":..,"arrived":..,"arrived_bytes":..}: counts since the start,
  * so that two lines give a rate over any window. SIGTERM ends it early.
@@ -21,6 +22,7 @@
 #include "tests/tools/netns.h"
 
 #define MAX_BYTES 1500
+#define MAX_FLOWS 1000
 #define DRAIN_NS  200000000ULL
 
 struct load {
@@ -28,7 +30,8 @@ struct load {
 	uint16_t port, from_port;
 	unsigned bytes;
 	double mbit, seconds;
-	int sender, receiver;
+	unsigned flows;
+	int sender[MAX_FLOWS], receiver;
 	size_t headers; /* IP and UDP */
 	uint64_t sent, arrived, arrived_bytes;
 };
@@ -84,9 +87,13 @@ static void open_sockets(struct load *l)
 	if (l->bytes < l->headers || l->bytes > MAX_BYTES)
 		fail("--bytes: between %zu and %d", l->headers, MAX_BYTES);
 	l->receiver = open_bound(&l->to, l->port);
-	l->sender = open_bound(&l->from, l->from_port);
-	if (connect(l->sender, (struct sockaddr *)&address, len))
-		fail("connect to %s: %s", l->to.rest, strerror(errno));
+	for (unsigned i = 0; i < l->flows; i++) {
+		uint16_t port = l->from_port ? (uint16_t)(l->from_port + i) : 0;
+
+		l->sender[i] = open_bound(&l->from, port);
+		if (connect(l->sender[i], (struct sockaddr *)&address, len))
+			fail("connect to %s: %s", l->to.rest, strerror(errno));
+	}
 }
 
 static void receive(struct load *l)
@@ -131,7 +138,7 @@ static void run(struct load *l)
 			report_if_wanted(l);
 		}
 		/* an error here is the packet's fate on its way out, and shows at the far side */
-		(void)!send(l->sender, payload, l->bytes - l->headers, 0);
+		(void)!send(l->sender[l->sent % l->flows], payload, l->bytes - l->headers, 0);
 		l->sent++;
 		receive(l);
 		report_if_wanted(l);
@@ -153,15 +160,20 @@ static void drain(struct load *l)
 static void usage(void)
 {
 	fprintf(stderr, "usage: load --from NETNS:ADDRESS --to NETNS:ADDRESS [--port N]\n"
-			"  [--from-port N] [--bytes N] [--mbit N] [--seconds N]\n");
+			"  [--from-port N] [--bytes N] [--mbit N] [--seconds N] [--flows N]\n");
 	exit(2);
 }
 
 static const struct option long_options[] = {
-	{"from", required_argument, NULL, 'f'},    {"to", required_argument, NULL, 't'},
-	{"port", required_argument, NULL, 'p'},    {"from-port", required_argument, NULL, 'P'},
-	{"bytes", required_argument, NULL, 'b'},   {"mbit", required_argument, NULL, 'm'},
-	{"seconds", required_argument, NULL, 's'}, {NULL, 0, NULL, 0},
+	{"from", required_argument, NULL, 'f'},
+	{"to", required_argument, NULL, 't'},
+	{"port", required_argument, NULL, 'p'},
+	{"from-port", required_argument, NULL, 'P'},
+	{"bytes", required_argument, NULL, 'b'},
+	{"mbit", required_argument, NULL, 'm'},
+	{"seconds", required_argument, NULL, 's'},
+	{"flows", required_argument, NULL, 'n'},
+	{NULL, 0, NULL, 0},
 };
 
 static void read_options(struct load *l, int argc, char **argv)
@@ -183,16 +195,19 @@ static void read_options(struct load *l, int argc, char **argv)
 			l->mbit = atof(optarg);
 		else if (option == 's')
 			l->seconds = atof(optarg);
+		else if (option == 'n')
+			l->flows = (unsigned)atoi(optarg);
 		else
 			usage();
 	}
-	if (!l->from.netns[0] || !l->to.netns[0] || optind != argc || l->mbit <= 0)
+	if (!l->from.netns[0] || !l->to.netns[0] || optind != argc || l->mbit <= 0 || !l->flows ||
+	    l->flows > MAX_FLOWS)
 		usage();
 }
 
 int main(int argc, char **argv)
 {
-	struct load l = {.port = 5001, .bytes = 1228, .mbit = 1, .seconds = 5};
+	struct load l = {.port = 5001, .bytes = 1228, .mbit = 1, .seconds = 5, .flows = 1};
 	struct sigaction action = {.sa_handler = on_signal};
 
 	read_options(&l, argc, argv);

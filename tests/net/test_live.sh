@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Live programs across the guarded interface: judged, blocked, let go; ssh and DNS are left alone
+# unless a rule says force.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/live.sh"
+
+fetch() { in_out curl -sk -o /dev/null --max-time "${2:-5}" --limit-rate 4M "$1"; }
+nearest_class() { flow_event "$1" "$2" | jq -r .class; }
+
+net_begin
+sure_model
+nmd_begin --set fail_open_s=60 --set idle_s=2
+
+if start_nginx; then
+	check "curl fetches over TLS through the guarded interface" fetch "https://$HOST4/large"
+	check "the TLS flow is judged" wait_for 10 has_verdict tcp 443
+	CLASS=$(class_of tcp 443)
+	nmctl policy block class="$CLASS" >/dev/null
+	check_not "a large download of a blocked class does not finish" fetch "https://$HOST4/large" 3
+	check_not "the same over IPv6" fetch "https://[$HOST6]/large" 3
+	dropped=$(counter dropped)
+	check_that "what was dropped is counted" "$dropped > 0"
+	nmctl policy remove "$(nmctl -o json policy show | jq -r '.id // empty')" >/dev/null
+	check "an unblocked class is fetched again" fetch "https://$HOST4/large" 10
+	check "curl fetches over HTTP" fetch "http://$HOST4/large"
+	check "the HTTP flow is judged" wait_for 10 has_verdict tcp 80
+else
+	skip "TLS and HTTP by curl and nginx" "$WHY"
+fi
+
+if start_sshd; then
+	check "ssh talks through the guarded interface" ssh_talks
+	check "the ssh flow is judged" wait_for 10 has_verdict tcp 22
+	CLASS=$(class_of tcp 22)
+	if [ "$CLASS" = ssh ]; then
+		check_not "a block of class ssh wants force" nmctl policy block class=ssh
+	else
+		nmctl policy block class="$CLASS" >/dev/null
+		check "ssh is not stopped by a block of the class that it is taken for" ssh_talks
+	fi
+	nmctl policy block net=10.91.0.0/16 >/dev/null
+	check "ssh is not stopped by a block of everything" ssh_talks
+	check_that "packets that the safety net let pass are counted" "$(counter protected) > 0"
+	nmctl policy block net=10.91.0.0/16 force >/dev/null
+	check_not "a block with force stops ssh" ssh_talks
+	for id in $(nmctl -o json policy show | jq -r '.id // empty'); do nmctl policy remove "$id" >/dev/null; done
+	check "without the rule ssh talks again" ssh_talks
+else
+	skip "ssh is left alone" "$WHY"
+fi
+
+if start_dns; then
+	check "dig is answered through the guarded interface" dig_answers
+	check "the DNS flow is judged" wait_for 10 has_verdict udp 53
+	check_not "a block of class dns wants force" nmctl policy block class=dns
+	nmctl policy block net=10.91.0.0/16 >/dev/null
+	check "DNS is not stopped by a block of everything" dig_answers
+	nmctl policy remove "$(nmctl -o json policy show | jq -r '.id // empty')" >/dev/null
+else
+	skip "DNS is left alone" "$WHY"
+fi
+
+if start_iperf; then
+	check "iperf3 runs through the guarded interface" in_out iperf3 -c "$HOST4" -t 1
+	check "the iperf3 flow is judged" wait_for 10 has_verdict tcp 5201
+else
+	skip "iperf3 is judged" "$WHY"
+fi
+check_equal "nmd lost no record" 0 "$(counter ring_full)"
+finish
