@@ -442,7 +442,7 @@ static void note_idle_rules(struct compiler *c)
 	for (uint32_t i = 0; i < c->policy->n_rules; i++)
 		if (!c->decides[c->policy->rules[i].id])
 			note(c, &c->policy->rules[i],
-			     "decides nothing: other rules or never-act settings stand before it");
+			     "decides nothing: other rules or the setting never stand before it");
 }
 
 /* ---- the whole ---- */

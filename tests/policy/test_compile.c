@@ -212,7 +212,7 @@ static void at_equal_rank_the_later_line_decides(void **state)
 	assert_int_equal(entry(program, NULL, "tor", HOOK_INGRESS)->rule_id, 2);
 	assert_string_equal(program->notes,
 			    "t.policy:1: watch class=tor dir=in: decides nothing: other rules or "
-			    "never-act settings stand before it\n");
+			    "the setting never stand before it\n");
 	policy_program_free(program);
 }
 
