@@ -201,6 +201,7 @@ const struct column *output_flow_columns(bool live, size_t *ret_n)
 		COLUMN("BYTES", "bytes", UNIT_BYTES, .width = 7, .wide = true),
 		COLUMN("CLASS", "class", UNIT_CLASS, .width = 16),
 		COLUMN("CONF", "confidence", UNIT_PERCENT, .width = 6, .wide = true),
+		COLUMN("EARLY", "provisional", UNIT_YES, .width = 5, .wide = true),
 		COLUMN("ACTION", "action", UNIT_TEXT, .width = 6, .colour = true),
 		COLUMN("FLOW", "flow_id", UNIT_TEXT, .width = 16),
 	};

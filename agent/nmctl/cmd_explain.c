@@ -37,6 +37,25 @@ static void print_scores(FILE *out, const json_t *event)
 	}
 }
 
+/* What the assembler calls the moment of the judgement, in words. */
+static const char *ready_words(const char *ready)
+{
+	static const struct {
+		const char *ready, *words;
+	} table[] = {{"early", "early"},
+		     {"full", "as many as the model reads"},
+		     {"end", "when it ended"},
+		     {"idle", "when it fell silent"},
+		     {"time", "when its time was up"},
+		     {"evicted", "when the table was full"},
+		     {"flush", "when the agent stopped"}};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (!strcmp(ready, table[i].ready))
+			return table[i].words;
+	return ready;
+}
+
 static void print_flow(FILE *out, const json_t *event)
 {
 	const struct column source = COLUMN("", "src,sport", UNIT_ENDPOINT);
@@ -51,11 +70,11 @@ static void print_flow(FILE *out, const json_t *event)
 	output_field(out, "what", "%s from %s to %s", output_string(event, "proto", "?"),
 		     from ? from : "?", to ? to : "?");
 	output_field(out, "began", "%s", began ? began : "?");
-	output_field(
-		out, "judged on", "%.0f packets, %s (%s)%s", output_number(event, "packets", 0),
-		human_bytes(output_number(event, "bytes", 0), bytes),
-		output_string(event, "ready", "?"),
-		output_true(event, "provisional") ? ", provisional: will be judged again" : "");
+	output_field(out, "judged on", "%.0f packets, %s, %s%s", output_number(event, "packets", 0),
+		     human_bytes(output_number(event, "bytes", 0), bytes),
+		     ready_words(output_string(event, "ready", "?")),
+		     output_true(event, "provisional") ? ", provisional: will be judged again"
+						       : "");
 	output_field(out, "nearest", "%s, %s", output_string(event, "class", "?"),
 		     human_percent(output_number(event, "confidence", 0), percent));
 	output_field(out, "strangeness", "%.3f", output_number(event, "ood_score", 0));

@@ -6,12 +6,13 @@
 #include "agent/nmctl/nmctl.h"
 
 static const char *const filters[] = {"class", "net", "proto", "action", "since", "limit"};
+static const char *const actions[] = {"watch", "pass", "drop", "limit"};
+#define N_ACTIONS   (sizeof(actions) / sizeof(actions[0]))
 #define N_FILTERS   (sizeof(filters) / sizeof(filters[0]))
 #define MAX_FILTERS FLOWS_MAX_WORDS
 #define MAX_FILTER  96
 
-/* The filter with its whole key, in text: keys are checked here, values by the daemon, which has to
- * anyway. */
+/* The filter with its whole key, in text: keys are checked here, most values by the daemon. */
 static int expand_filter(struct nmctl *ctl, const char *word, char text[MAX_FILTER])
 {
 	char key[32];
@@ -25,6 +26,14 @@ static int expand_filter(struct nmctl *ctl, const char *word, char text[MAX_FILT
 	if (!word[len] || !word[len + 1])
 		return error_set(&ctl->error, -EINVAL, "filter %s needs a value: %s=...",
 				 filters[i], filters[i]);
+	if (!strcmp(filters[i], "action")) {
+		int action = names_find(actions, N_ACTIONS, word + len + 1, "action", &ctl->error);
+
+		if (action < 0)
+			return action;
+		snprintf(text, MAX_FILTER, "action=%s", actions[action]);
+		return 0;
+	}
 	if (snprintf(text, MAX_FILTER, "%s%s", filters[i], word + len) >= MAX_FILTER)
 		return error_set(&ctl->error, -EINVAL, "filter %s: longer than %d characters",
 				 filters[i], MAX_FILTER - 1);

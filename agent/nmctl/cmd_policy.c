@@ -3,7 +3,7 @@
  * `nmctl policy ...` of a running agent. Words and files are parsed here first, so that a slip is
  * told with its file and line before anything is sent; the agent parses them again.
  */
-#include <errno.h>
+#include <ctype.h>
 #include <string.h>
 #include "agent/nmctl/human.h"
 #include "agent/nmctl/nmctl.h"
@@ -167,6 +167,19 @@ enum status cmd_policy_diff(struct nmctl *ctl)
 	return STATUS_DONE;
 }
 
+/* The agent knows the text but not where it came from: "policy:7: ..." becomes "FILE:7: ...". */
+static void name_file(struct nmctl *ctl)
+{
+	static const char unnamed[] = "policy:";
+	char text[sizeof(ctl->error.text)];
+
+	memcpy(text, ctl->error.text, sizeof(text));
+	if (!strncmp(text, unnamed, strlen(unnamed)) &&
+	    isdigit((unsigned char)text[strlen(unnamed)]))
+		error_set(&ctl->error, ctl->error.code, "%.80s:%s", ctl->words[0],
+			  text + strlen(unnamed));
+}
+
 enum status cmd_policy_apply(struct nmctl *ctl)
 {
 	const char *words[WIRE_MAX_WORDS];
@@ -180,10 +193,12 @@ enum status cmd_policy_apply(struct nmctl *ctl)
 				   words[2]);
 	status = read_policy(ctl, &text);
 	status = status ? status : send(ctl, words, n, text, &done);
+	if (status)
+		name_file(ctl);
 	if (status || ctl->options.format == OUTPUT_JSON)
 		return status;
 	print_diff(ctl->out, output_string(done, "diff", ""));
-	fprintf(ctl->out, "policy version %.0f in force: %.0f rules\n",
+	fprintf(ctl->out, "policy version %.0f is in force: %.0f rules\n",
 		output_number(done, "version", 0), output_number(done, "rules", 0));
 	nmctl_print_notes(ctl->out, done);
 	print_confirm(ctl->out, done);
@@ -221,11 +236,11 @@ enum status cmd_policy_change(struct nmctl *ctl)
 	status = send(ctl, words, n, NULL, &done);
 	if (status || ctl->options.format == OUTPUT_JSON)
 		return status;
-	if (output_member(done, "version"))
-		fprintf(ctl->out, "policy version %.0f in force\n",
-			output_number(done, "version", 0));
+	if (!strcmp(words[1], "arm"))
+		fputs("the breaker is armed, the policy acts again\n", ctl->out);
 	else
-		fputs("done\n", ctl->out);
+		fprintf(ctl->out, "policy version %.0f is %s\n", output_number(done, "version", 0),
+			strcmp(words[1], "confirm") ? "in force" : "confirmed");
 	nmctl_print_notes(ctl->out, done);
 	return STATUS_DONE;
 }

@@ -19,6 +19,10 @@ static void explain_unreachable(struct nmctl *ctl, int code)
 			  "no permission to talk to nmd at %.90s: become root or join the group "
 			  "netmamba (`adduser $USER netmamba`, then log in again)",
 			  path);
+	else if (code == -ECONNRESET)
+		error_set(&ctl->error, code,
+			  "nmd closed the connection in the middle of its answer; `nmctl status` "
+			  "tells whether it is there");
 }
 
 enum status nmctl_call(struct nmctl *ctl, const char *const *words, size_t n_words,

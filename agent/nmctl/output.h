@@ -38,7 +38,7 @@ struct column {
 	bool colour; /* by its word: drop red, limit yellow, ok green, ... */
 };
 
-#define WIDE_COLUMNS 116
+#define WIDE_COLUMNS 118
 
 /* COLUMN("BYTES", "bytes", UNIT_BYTES, .wide = true) */
 #define COLUMN(TITLE, PATH, UNIT, ...)                                                             \

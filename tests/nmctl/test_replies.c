@@ -208,7 +208,7 @@ static void apply_sends_the_file_and_shows_the_difference(void **state)
 			    "block class=tor\n");
 	assert_words(request, "[\"policy\",\"apply\",\"confirm=60s\"]");
 	assert_contains(r.out, "- allow net=10.0.0.0/8\n+ block class=tor\n");
-	assert_contains(r.out, "policy version 9 in force: 1 rules\n");
+	assert_contains(r.out, "policy version 9 is in force: 1 rules\n");
 	result_free(&r);
 }
 
@@ -226,6 +226,38 @@ static void a_bad_policy_file_is_told_with_its_line_and_not_sent(void **state)
 	assert_int_equal(r.status, STATUS_FAILED);
 	assert_contains(r.error, where);
 	result_free(&r);
+}
+
+static void the_agents_complaint_about_a_file_names_the_file(void **state)
+{
+	char path[32], line[96], where[96];
+	struct result r;
+
+	(void)state;
+	write_file(path, "block class=tor\n");
+	snprintf(line, sizeof(line), "policy apply %s", path);
+	snprintf(where, sizeof(where), "%s:1: class=tor: no such class", path);
+	r = run_with(line, "{\"error\":\"policy:1: class=tor: no such class\",\"usage\":false}\n",
+		     NULL);
+	unlink(path);
+	assert_int_equal(r.status, STATUS_FAILED);
+	assert_string_equal(r.error, where);
+	result_free(&r);
+}
+
+static void a_filter_of_an_unknown_action_or_key_is_told(void **state)
+{
+	struct result action = run("flows action=drp"), key = run("flows clas");
+	struct result unknown = run("flows port=80");
+
+	(void)state;
+	assert_string_equal(action.error, "unknown action \"drp\"; did you mean \"drop\"?");
+	assert_string_equal(key.error, "filter class needs a value: class=...");
+	assert_contains(unknown.error, "unknown filter \"port\"");
+	assert_int_equal(action.status, STATUS_USAGE);
+	result_free(&action);
+	result_free(&key);
+	result_free(&unknown);
 }
 
 static void history_marks_the_current_version(void **state)
@@ -252,7 +284,7 @@ static void a_change_wants_a_number(void **state)
 	assert_int_equal(bad.status, STATUS_USAGE);
 	assert_string_equal(bad.error, "policy remove: \"tor\" is not a number");
 	assert_words(request, "[\"policy\",\"rollback\",\"4\"]");
-	assert_string_equal(r.out, "policy version 4 in force\n");
+	assert_string_equal(r.out, "policy version 4 is in force\n");
 	result_free(&bad);
 	result_free(&r);
 }
@@ -402,6 +434,8 @@ int main(void)
 		cmocka_unit_test(show_tells_rules_default_and_what_is_pending),
 		cmocka_unit_test(apply_sends_the_file_and_shows_the_difference),
 		cmocka_unit_test(a_bad_policy_file_is_told_with_its_line_and_not_sent),
+		cmocka_unit_test(the_agents_complaint_about_a_file_names_the_file),
+		cmocka_unit_test(a_filter_of_an_unknown_action_or_key_is_told),
 		cmocka_unit_test(history_marks_the_current_version),
 		cmocka_unit_test(a_change_wants_a_number),
 		cmocka_unit_test(classes_show_what_became_of_their_packets),
