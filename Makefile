@@ -140,6 +140,14 @@ $(BUILD)/tests/bench/xdp: $(call obj,tests/bench/xdp.c) $(BPF_HARNESS) $(call li
 bench-xdp: $(BUILD)/tests/bench/xdp
 	$<
 
+# Flows a second of nmctl classify, where the time goes: make bench-classify CAPTURES=DIR MODEL=FILE
+MODEL ?= model/weights/bootstrap.safetensors
+$(BUILD)/tests/bench/classify: $(call obj,tests/bench/classify.c) $(call lib,model)
+	@mkdir -p $(@D)
+	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
+bench-classify: $(BUILD)/nmctl $(BUILD)/tests/bench/classify
+	$(BUILD)/tests/bench/classify $(BUILD)/nmctl $(MODEL) $(CAPTURES)
+
 # Tools of the tests in namespaces: replayed captures and steady load, counted at the far side.
 TOOLS := $(BUILD)/tests/tools/replay $(BUILD)/tests/tools/load
 $(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,tests/tools/netns.c tests/tools/packet_view.c tests/tools/frames.c) $(call lib,flow)
@@ -223,5 +231,5 @@ compile_commands.json:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests check demo replay parity bench-xdp asan deps deps-check headers layers format format-check clean
+.PHONY: all tests check demo replay parity bench-xdp bench-classify asan deps deps-check headers layers format format-check clean
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
