@@ -2,6 +2,7 @@
 /* `nmctl policy check`: a policy file against the classes of a model, with no agent. */
 #include <errno.h>
 #include <string.h>
+#include "agent/nmctl/human.h"
 #include "agent/nmctl/nmctl.h"
 #include "agent/policy/policy.h"
 #include "model/model_file.h"
@@ -49,7 +50,7 @@ static enum status print(struct nmctl *ctl, const struct policy *policy, const c
 	if (ctl->options.format == OUTPUT_JSON)
 		return nmctl_result(ctl, output_json(ctl->out, done));
 	output_text(ctl->out, ctl->words[0]);
-	fprintf(ctl->out, ": %u rules, no error", policy->n_rules);
+	fprintf(ctl->out, ": %u rule%s, no error", policy->n_rules, human_plural(policy->n_rules));
 	fputs(model_path ? " with the classes of "
 			 : "; class names were not checked: no model file",
 	      ctl->out);

@@ -198,8 +198,9 @@ enum status cmd_policy_apply(struct nmctl *ctl)
 	if (status || ctl->options.format == OUTPUT_JSON)
 		return status;
 	print_diff(ctl->out, output_string(done, "diff", ""));
-	fprintf(ctl->out, "policy version %.0f is in force: %.0f rules\n",
-		output_number(done, "version", 0), output_number(done, "rules", 0));
+	fprintf(ctl->out, "policy version %.0f is in force: %.0f rule%s\n",
+		output_number(done, "version", 0), output_number(done, "rules", 0),
+		human_plural(output_number(done, "rules", 0)));
 	nmctl_print_notes(ctl->out, done);
 	print_confirm(ctl->out, done);
 	return STATUS_DONE;

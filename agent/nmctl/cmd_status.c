@@ -36,8 +36,10 @@ static void print_work(FILE *out, const json_t *s)
 		     output_string(s, "model.path", "none"), output_number(s, "model.classes", 0),
 		     output_string(s, "model.sha256", "?"));
 	output_field(out, "engine", "%s", output_string(s, "model.engine", "?"));
-	output_field(out, "policy", "%.0f rules, default %s, version %.0f",
-		     output_number(s, "policy.rules", 0), output_string(s, "policy.default", "?"),
+	output_field(out, "policy", "%.0f rule%s, default %s, version %.0f",
+		     output_number(s, "policy.rules", 0),
+		     human_plural(output_number(s, "policy.rules", 0)),
+		     output_string(s, "policy.default", "?"),
 		     output_number(s, "policy.version", 0));
 	if (confirm_s >= 0)
 		output_field(out, "", "undone in %s unless `nmctl policy confirm`",

@@ -133,10 +133,12 @@ void doctor_cuda(struct doctor *d)
 	int n = count_gpus();
 
 	if (n > 0 && plugin)
-		doctor_say(d, HEALTH_OK, "%d GPUs, and the plug-in " CUDA_PLUGIN, n);
+		doctor_say(d, HEALTH_OK, "%d GPU%s, and the plug-in " CUDA_PLUGIN, n,
+			   human_plural(n));
 	else if (n > 0)
 		doctor_say(d, HEALTH_MISSING,
-			   "%d GPUs, but no plug-in " CUDA_PLUGIN ": the CPU judges", n);
+			   "%d GPU%s, but no plug-in " CUDA_PLUGIN ": the CPU judges", n,
+			   human_plural(n));
 	else if (n == 0)
 		doctor_say(d, HEALTH_MISSING,
 			   "libcuda.so.1 is there but finds no GPU: the CPU judges");
@@ -267,7 +269,9 @@ void doctor_daemon(struct doctor *d)
 			   "answers, but its heartbeat is %s old: the kernel lets everything pass",
 			   human_duration(age_s, text));
 	else
-		doctor_say(d, HEALTH_OK, "nmd %.40s answers, %.10s mode, %zu interfaces",
-			   output_string(done, "version", "?"), output_string(done, "mode", "?"),
-			   json_array_size(output_member(done, "interfaces")));
+		doctor_say(
+			d, HEALTH_OK, "nmd %.40s answers, %.10s mode, %zu interface%s",
+			output_string(done, "version", "?"), output_string(done, "mode", "?"),
+			json_array_size(output_member(done, "interfaces")),
+			human_plural((double)json_array_size(output_member(done, "interfaces"))));
 }

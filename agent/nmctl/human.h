@@ -15,3 +15,8 @@ char *human_duration(double seconds, char buffer[HUMAN_TEXT]); /* 45s, 12m30s, 3
 char *human_percent(double fraction, char buffer[HUMAN_TEXT]); /* 98.3% */
 char *human_time(int64_t seconds, char buffer[HUMAN_TEXT]);    /* 2026-11-24 22:05:11, local */
 char *human_time_of_day(int64_t seconds, char buffer[HUMAN_TEXT]); /* 22:05:11, local */
+
+static inline const char *human_plural(double n)
+{
+	return n == 1 ? "" : "s";
+}

@@ -208,7 +208,7 @@ static void apply_sends_the_file_and_shows_the_difference(void **state)
 			    "block class=tor\n");
 	assert_words(request, "[\"policy\",\"apply\",\"confirm=60s\"]");
 	assert_contains(r.out, "- allow net=10.0.0.0/8\n+ block class=tor\n");
-	assert_contains(r.out, "policy version 9 is in force: 1 rules\n");
+	assert_contains(r.out, "policy version 9 is in force: 1 rule\n");
 	result_free(&r);
 }
 
