@@ -67,9 +67,9 @@ static bool runs_program(int ifindex, unsigned prog_id)
 static int refuse(const struct place *place, const struct occupant *o, struct error *e)
 {
 	return error_set(e, -EBUSY,
-			 "%s: XDP program \"%s\" (id %u) is there already and is left alone; %s, "
-			 "then try again",
-			 place->ifname, o->name[0] ? o->name : "?", o->prog_id,
+			 "%s: another XDP program (\"%s\", id %u) is there already and is left "
+			 "alone; %s, then try again",
+			 place->ifname, o->name[0] ? o->name : "name unknown", o->prog_id,
 			 dispatcher_supported() ? "detach it or load it through libxdp (xdp-loader)"
 						: "detach it");
 }

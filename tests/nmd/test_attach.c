@@ -232,8 +232,8 @@ static void a_foreign_xdp_program_is_named_and_left_alone(void **state)
 	foreign = load_foreign(BPF_PROG_TYPE_XDP, XDP_PASS);
 	assert_int_equal(bpf_xdp_attach(ifindex, foreign, XDP_FLAGS_DRV_MODE, NULL), 0);
 	assert_int_equal(attach_interface(*state, ifindex, END_A, &a, &e), -EBUSY);
-	snprintf(id, sizeof(id), "(id %u)", prog_id(foreign));
-	assert_non_null(strstr(e.text, END_A ": XDP program \"foreign\""));
+	snprintf(id, sizeof(id), "(\"foreign\", id %u)", prog_id(foreign));
+	assert_non_null(strstr(e.text, END_A ": another XDP program"));
 	assert_non_null(strstr(e.text, id));
 	assert_int_equal(xdp_prog_id(), prog_id(foreign));
 	attach_remove(pin_dir, ifindex, &e);
