@@ -224,12 +224,32 @@ format-check:
 
 # From the compiler's own dry run, so that it is never out of step with the rules above.
 compile_commands.json:
-	@$(MAKE) --no-print-directory -Bnk V=1 BUILD=$(BUILD) all tests 2>/dev/null | \
+	@MAKEFLAGS= $(MAKE) --no-print-directory -Bnk V=1 BUILD=$(BUILD) all tests 2>/dev/null | \
 	  awk -v dir="$(CURDIR)" 'BEGIN { print "[" } / -c -o / { file = $$NF; gsub(/["\\]/, "\\\\&"); \
 	    printf "%s{\"directory\":\"%s\",\"file\":\"%s\",\"command\":\"%s\"}", sep, dir, file, $$0; sep = ",\n" } END { print "\n]" }' > $@
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all tests check demo replay parity bench-xdp bench-classify asan deps deps-check headers layers format format-check clean
+define HELP
+  all                    build/nmd, build/nmctl and the BPF object (the default)
+  deps                   install from Debian 12 what a build needs
+  demo                   real captures across a guarded interface, in namespaces (root)
+  check [T=part]         all tests, or one part: a folder of tests/, selftest, checks (root)
+  asan                   programs and tests with the address and undefined sanitizers, in build/asan
+  layers headers         who may include whom; each header compiles alone
+  format format-check    clang-format
+  bench-xdp              nanoseconds a packet of the loaded programs (root)
+  bench-classify         flows a second of nmctl classify; CAPTURES=DIR MODEL=FILE
+  parity CAPTURES=DIR    kernel and user space over a folder of captures, record by record (root)
+  replay CAPTURE=FILE    one capture across a guarded veth pair (root)
+  fuzz-NAME SECONDS=60   libFuzzer on one parser: $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+  compile_commands.json  for clangd
+  clean                  remove the build folder
+Variables: BUILD=build CC=gcc CLANG=clang CFLAGS="-O2 -g" V=1
+endef
+help:
+	@: $(info $(HELP))
+
+.PHONY: help all tests check demo replay parity bench-xdp bench-classify asan deps deps-check headers layers format format-check clean
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
