@@ -25,24 +25,24 @@ static double softmax(const struct model *m, const float *logits, struct decisio
 	return log(sum) + logits[best] / temperature;
 }
 
-static float entropy(const struct decision *d, uint32_t n)
+static double entropy(const struct decision *d, uint32_t n)
 {
 	double h = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 		if (d->probability[i] > 0)
 			h -= d->probability[i] * log(d->probability[i]);
-	return (float)h;
+	return h;
 }
 
-static float ood_score(const struct model *m, const float *logits, const struct decision *d,
-		       double log_sum)
+static double ood_score(const struct model *m, const float *logits, const struct decision *d,
+			double log_sum)
 {
 	switch (m->calibration.score) {
 	case OOD_ENERGY:
-		return (float)-log_sum;
+		return -log_sum;
 	case OOD_MAX_LOGIT:
-		return -logits[d->class_index] / m->calibration.temperature;
+		return -logits[d->class_index] / (double)m->calibration.temperature;
 	case OOD_MAX_PROBABILITY:
 		return -d->confidence;
 	case OOD_ENTROPY:
@@ -74,7 +74,8 @@ void decide(const struct model *m, const float *logits, struct decision *ret_dec
 		return;
 	}
 	log_sum = softmax(m, logits, d);
-	d->ood_score = ood_score(m, logits, d, log_sum);
+	/* A small temperature can carry a score past float. */
+	d->ood_score = (float)fmax(fmin(ood_score(m, logits, d, log_sum), FLT_MAX), -FLT_MAX);
 	d->unknown = d->ood_score > m->calibration.ood_threshold;
 	if (d->unknown)
 		d->by = DECIDED_UNKNOWN;

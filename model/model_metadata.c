@@ -359,9 +359,10 @@ int model_read_metadata(struct model *m, const char *json_text, struct error *e)
 	int r;
 
 	if (!json_is_object(root))
-		return error_set(e, -EINVAL,
-				 "%s: __metadata__.netmamba: must be a JSON object (byte %d)",
-				 m->path, root ? 0 : json_error.position);
+		return error_set(
+			e, -EINVAL,
+			"%s: __metadata__.netmamba: must be a JSON object, no key twice (byte %d)",
+			m->path, root ? 0 : json_error.position);
 	if (!json_is_integer(json_object_get(root, "format")) ||
 	    json_integer_value(json_object_get(root, "format")) != MODEL_FORMAT)
 		return refuse(&rd, "format: this program reads format %d", MODEL_FORMAT);

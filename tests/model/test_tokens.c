@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Flow samples to the network's inputs: rows, padding, sizes, times, and bounds of a batch. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+#include "model/batch.h"
+#include "model/tokens.h"
+
+#define MS 1000000ULL
+
+static const struct sample_shape shape_bi = {2, 4, 3, 5, true};
+static const struct token_config config_bi = {
+	.shape = {2, 4, 3, 5, true}, .byte_scale = 2.0F / 255, .byte_offset = -1};
+
+/* Three packets: of the second no bytes were recorded, the third comes from the other side. */
+static struct flow_sample *three_packets(const struct sample_shape *shape)
+{
+	struct flow_sample *s = flow_sample_new(shape);
+	static const struct sample_packet packets[] = {
+		{.time_ns = 5 * MS,
+		 .ip_len_bytes = 60,
+		 .header_bytes = 4,
+		 .payload_bytes = 2,
+		 .byte_slot = 1},
+		{.time_ns = 6 * MS, .ip_len_bytes = 9000},
+		{.time_ns = 1006 * MS, .ip_len_bytes = 40, .against = true},
+	};
+
+	assert_non_null(s);
+	for (s->n_packets = 0; s->n_packets < 3; s->n_packets++)
+		s->packets[s->n_packets] = packets[s->n_packets];
+	memset(s->bytes, 0xee, shape->packets * sample_row_bytes(shape));
+	memcpy(sample_row(s, &s->packets[0]), "\x01\x02\x03\xff\x05\x06\x07", 7);
+	return s;
+}
+
+static void a_row_holds_what_was_recorded_and_zeroes(void **state)
+{
+	static const uint8_t want[14] = {1, 2, 3, 0xff, 5, 6};
+	struct flow_sample *s = three_packets(&shape_bi);
+	uint8_t have[14];
+
+	(void)state;
+	tokens_bytes(have, &config_bi, s);
+	assert_memory_equal(have, want, sizeof(want));
+	flow_sample_free(s);
+}
+
+static void counts_beyond_a_row_are_cut_to_it(void **state)
+{
+	static const uint8_t want[14] = {1, 2, 3, 0xff, 5, 6, 7};
+	struct flow_sample *s = three_packets(&shape_bi);
+	uint8_t have[14];
+
+	(void)state;
+	s->packets[0].header_bytes = 65535;
+	s->packets[0].payload_bytes = 65535;
+	tokens_bytes(have, &config_bi, s);
+	assert_memory_equal(have, want, sizeof(want));
+	s->packets[0].byte_slot = 2; /* there are slots 0 and 1 */
+	tokens_bytes(have, &config_bi, s);
+	assert_int_equal(have[0], 0);
+	flow_sample_free(s);
+}
+
+static void sizes_of_both_directions_carry_their_sign(void **state)
+{
+	static const float want[] = {1560, 3000, 1460, 3000, 3000};
+	struct flow_sample *s = three_packets(&shape_bi);
+	float have[5];
+
+	(void)state;
+	tokens_sizes(have, s);
+	assert_memory_equal(have, want, sizeof(want));
+	s->packets[2].ip_len_bytes = 9000;
+	tokens_sizes(have, s);
+	assert_true(have[2] == 0);
+	flow_sample_free(s);
+}
+
+static void sizes_of_one_direction_are_clipped_and_padded_at_1500(void **state)
+{
+	static const float want[] = {60, 1500, 40, 1500, 1500};
+	struct sample_shape uni = shape_bi;
+	struct flow_sample *s;
+	float have[5];
+
+	(void)state;
+	uni.bidirectional = false;
+	s = three_packets(&uni);
+	tokens_sizes(have, s);
+	assert_memory_equal(have, want, sizeof(want));
+	flow_sample_free(s);
+}
+
+static void times_count_from_the_packet_before(void **state)
+{
+	/* 1/(1 + 1/(1 + t)) for t 0, 0.001, 1; padding */
+	static const float want[] = {0.5F, 1.001F / 2.001F, 2.0F / 3, 1, 1};
+	struct flow_sample *s = three_packets(&shape_bi);
+	float have[5];
+
+	(void)state;
+	tokens_iats(have, s);
+	for (int i = 0; i < 5; i++)
+		assert_true(have[i] > want[i] - 1e-6F && have[i] < want[i] + 1e-6F);
+	flow_sample_free(s);
+}
+
+static void time_that_runs_backward_counts_as_none(void **state)
+{
+	struct flow_sample *s = three_packets(&shape_bi);
+	float have[5];
+
+	(void)state;
+	s->packets[1].time_ns = 0;
+	tokens_iats(have, s);
+	assert_true(have[1] == 0.5F);
+	flow_sample_free(s);
+}
+
+static void an_empty_sample_is_all_padding(void **state)
+{
+	struct flow_sample *s = flow_sample_new(&shape_bi);
+	float sizes[5], iats[5];
+
+	(void)state;
+	assert_non_null(s);
+	tokens_sizes(sizes, s);
+	tokens_iats(iats, s);
+	assert_true(sizes[0] == 3000 && iats[0] == 1);
+	flow_sample_free(s);
+}
+
+static void a_batch_scales_bytes_and_ends_at_its_capacity(void **state)
+{
+	struct flow_sample *s = three_packets(&shape_bi);
+	struct batch *b = NULL;
+
+	(void)state;
+	assert_int_equal(batch_new(&config_bi, 2, &b), 0);
+	assert_int_equal(batch_add(b, &config_bi, s), 0);
+	assert_int_equal(batch_add(b, &config_bi, s), 0);
+	assert_int_equal(batch_add(b, &config_bi, s), -ENOSPC);
+	assert_int_equal(b->n, 2);
+	assert_true(b->bytes[14 + 3] > 0.99999F && b->bytes[14 + 3] < 1.00001F);
+	assert_true(b->bytes[14 + 6] == -1); /* padding */
+	assert_true(b->sizes[5] == 1560 && b->iats[5] == 0.5F);
+	batch_reset(b);
+	assert_int_equal(b->n, 0);
+	assert_int_equal(batch_add(b, &config_bi, s), 0);
+	batch_free(b);
+	flow_sample_free(s);
+}
+
+static void a_batch_refuses_samples_of_another_shape(void **state)
+{
+	struct sample_shape other = shape_bi;
+	struct flow_sample *s;
+	struct batch *b = NULL;
+
+	(void)state;
+	other.bidirectional = false;
+	s = three_packets(&other);
+	assert_int_equal(batch_new(&config_bi, 2, &b), 0);
+	assert_int_equal(batch_add(b, &config_bi, s), -EINVAL);
+	batch_free(b);
+	flow_sample_free(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_row_holds_what_was_recorded_and_zeroes),
+		cmocka_unit_test(counts_beyond_a_row_are_cut_to_it),
+		cmocka_unit_test(sizes_of_both_directions_carry_their_sign),
+		cmocka_unit_test(sizes_of_one_direction_are_clipped_and_padded_at_1500),
+		cmocka_unit_test(times_count_from_the_packet_before),
+		cmocka_unit_test(time_that_runs_backward_counts_as_none),
+		cmocka_unit_test(an_empty_sample_is_all_padding),
+		cmocka_unit_test(a_batch_scales_bytes_and_ends_at_its_capacity),
+		cmocka_unit_test(a_batch_refuses_samples_of_another_shape),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
