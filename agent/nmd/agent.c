@@ -22,10 +22,11 @@
 #include "agent/nmd/log.h"
 #include "agent/nmd/privileges.h"
 
-#define TICK_MS                  100
-#define LOOK_AGAIN_MS            2
-#define MAX_FLOWS_KEPT(settings) ((uint32_t)(settings)->max_flows * 4) /* LRU of undecided flows   \
-									*/
+#define TICK_MS       100
+#define LOOK_AGAIN_MS 2
+#define MAX_FLOWS_KEPT(settings)                                                                   \
+	((uint32_t)(settings)->max_flows * 4) /* LRU of undecided flows                            \
+					       */
 #define MAX_ENDPOINTS  16384
 #define MAX_FRAGMENTS  8192
 #define SWEEPS_A_LIMIT 10 /* walks within verdict_idle_s */
@@ -254,26 +255,40 @@ static void on_reload(evutil_socket_t number, short what, void *ctx)
 
 /* ---- start ---- */
 
+int agent_lock(const char *run_dir, bool create, int *ret_fd, struct error *e)
+{
+	char path[AGENT_PATH];
+	int fd;
+
+	if (snprintf(path, sizeof(path), "%s/nmd.pid", run_dir) >= (int)sizeof(path))
+		return error_set(e, -ENAMETOOLONG, "run_dir %s: too long", run_dir);
+	fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
+	if (fd < 0)
+		return error_set(e, -errno, "%s: cannot be opened: %m", path);
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		close(fd);
+		return error_set(e, -EBUSY, "%s is locked: an nmd runs with run_dir = %s", path,
+				 run_dir);
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
 static int take_run_dir(struct agent *a, struct error *e)
 {
 	char pid[16];
-	int n;
+	int n, rc;
 
 	if (mkdir(a->settings.run_dir, 0755) && errno != EEXIST)
 		return error_set(e, -errno, "run_dir %s: cannot be made: %m", a->settings.run_dir);
-	n = snprintf(a->pid_path, sizeof(a->pid_path), "%s/nmd.pid", a->settings.run_dir);
+	rc = agent_lock(a->settings.run_dir, true, &a->pid_fd, e);
+	if (rc)
+		return rc;
 	snprintf(a->pin_dir, sizeof(a->pin_dir), "%s/bpf", a->settings.run_dir);
-	if (n >= (int)sizeof(a->pid_path))
-		return error_set(e, -ENAMETOOLONG, "run_dir %s: too long", a->settings.run_dir);
-	a->pid_fd = open(a->pid_path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (a->pid_fd < 0)
-		return error_set(e, -errno, "%s: cannot be opened: %m", a->pid_path);
-	if (flock(a->pid_fd, LOCK_EX | LOCK_NB))
-		return error_set(e, -EBUSY, "%s is locked: another nmd runs with run_dir = %s",
-				 a->pid_path, a->settings.run_dir);
 	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	if (ftruncate(a->pid_fd, 0) || pwrite(a->pid_fd, pid, n, 0) != n)
-		return error_set(e, -errno, "%s: cannot be written: %m", a->pid_path);
+		return error_set(e, -errno, "%s/nmd.pid: cannot be written: %m",
+				 a->settings.run_dir);
 	return 0;
 }
 

@@ -42,7 +42,7 @@ struct agent {
 	struct agent_sources sources;
 	struct settings settings;
 	uint64_t started_ns;
-	char pin_dir[AGENT_PATH], pid_path[AGENT_PATH];
+	char pin_dir[AGENT_PATH];
 	int pid_fd;
 
 	struct model *model;
@@ -88,6 +88,10 @@ void agent_stop(struct agent *a);
 /* Defaults, then the file, then the words. */
 int agent_read_settings(const struct agent_sources *sources, struct settings *ret_settings,
 			struct error *e);
+
+/* The pid file of a run dir, locked; -EBUSY when another agent has it. create false: -ENOENT when
+ * there is none. */
+int agent_lock(const char *run_dir, bool create, int *ret_fd, struct error *e);
 
 /* ---- agent_policy.c ---- */
 /* Compiles without putting into force. */

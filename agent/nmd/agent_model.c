@@ -17,6 +17,9 @@
 #include "agent/nmd/clock.h"
 #include "agent/nmd/log.h"
 
+/* The verifier takes a second or two, and the loop's heart does not beat meanwhile. */
+#define RELOAD_NS (10 * NS_PER_S)
+
 /* An agent that runs from its source tree finds the tree's model. */
 static void default_model_path(char path[PATH_MAX])
 {
@@ -113,6 +116,7 @@ static int change_programs(struct agent *a, const struct model *m, struct error 
 	struct nm_config programs;
 	int rc;
 
+	heartbeat_beat_ahead(&a->heartbeat, RELOAD_NS);
 	agent_model_programs(a, m, &programs);
 	rc = kernel_reload(a->kernel, &programs, e);
 	if (rc)

@@ -146,6 +146,13 @@ static json_t *flows_json(const struct agent *a)
 			 (json_int_t)a->settings.max_verdicts);
 }
 
+static json_int_t heartbeat_age_ms(const struct agent *a, uint64_t now_ns)
+{
+	uint64_t beat_ns = a->heartbeat.control.heartbeat_ns; /* may lie ahead */
+
+	return now_ns > beat_ns ? (json_int_t)((now_ns - beat_ns) / NS_PER_MS) : 0;
+}
+
 int control_status(struct control_call *call, struct error *e)
 {
 	struct agent *a = call->agent;
@@ -157,19 +164,18 @@ int control_status(struct control_call *call, struct error *e)
 		return rc;
 	/* Verdicts as they are now, not as the last walk found them. */
 	sweep_run(a->sweep, a->kernel, now_ns, a->settings.verdict_idle_s * NS_PER_S);
-	control_done(
-		call,
-		json_pack("{s:s, s:i, s:I, s:s, s:{s:b, s:s}, s:o, s:o, s:o, s:o, s:o, s:o, "
-			  "s:I, s:I}",
-			  "version", NM_VERSION, "pid", (int)getpid(), "uptime_s",
-			  (json_int_t)((now_ns - a->started_ns) / NS_PER_S), "mode",
-			  a->enforce.watch ? "watch" : "enforce", "breaker", "tripped",
-			  (int)a->breaker.tripped, "reason", a->breaker.reason, "model",
-			  model_json(a), "interfaces", interfaces_json(&a->interfaces), "flows",
-			  flows_json(a), "counters", reasons_json(rows), "agent", agent_json(a),
-			  "policy", policy_json(a), "heartbeat_age_ms",
-			  (json_int_t)((now_ns - a->heartbeat.control.heartbeat_ns) / NS_PER_MS),
-			  "fail_open_s", (json_int_t)a->settings.fail_open_s));
+	control_done(call,
+		     json_pack("{s:s, s:i, s:I, s:s, s:{s:b, s:s}, s:o, s:o, s:o, s:o, s:o, s:o, "
+			       "s:I, s:I}",
+			       "version", NM_VERSION, "pid", (int)getpid(), "uptime_s",
+			       (json_int_t)((now_ns - a->started_ns) / NS_PER_S), "mode",
+			       a->enforce.watch ? "watch" : "enforce", "breaker", "tripped",
+			       (int)a->breaker.tripped, "reason", a->breaker.reason, "model",
+			       model_json(a), "interfaces", interfaces_json(&a->interfaces),
+			       "flows", flows_json(a), "counters", reasons_json(rows), "agent",
+			       agent_json(a), "policy", policy_json(a), "heartbeat_age_ms",
+			       heartbeat_age_ms(a, now_ns), "fail_open_s",
+			       (json_int_t)a->settings.fail_open_s));
 	return 0;
 }
 

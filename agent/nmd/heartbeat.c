@@ -5,17 +5,22 @@
 #include "agent/nmd/clock.h"
 #include "agent/nmd/log.h"
 
-static int write_control(struct heartbeat *h)
+static int write_at(struct heartbeat *h, uint64_t heartbeat_ns)
 {
 	int rc;
 
-	h->control.heartbeat_ns = clock_monotonic_ns();
+	h->control.heartbeat_ns = heartbeat_ns;
 	rc = kernel_control_set(h->kernel, &h->control);
 	if (rc && !h->failed++)
 		log_error("the control map cannot be written: %s; traffic passes after the "
 			  "fail-open deadline",
 			  strerror(-rc));
 	return rc;
+}
+
+static int write_control(struct heartbeat *h)
+{
+	return write_at(h, clock_monotonic_ns());
 }
 
 int heartbeat_start(struct heartbeat *h, struct kernel *k, bool watch, uint64_t fail_open_s,
@@ -41,6 +46,11 @@ int heartbeat_start(struct heartbeat *h, struct kernel *k, bool watch, uint64_t 
 void heartbeat_beat(struct heartbeat *h)
 {
 	write_control(h);
+}
+
+void heartbeat_beat_ahead(struct heartbeat *h, uint64_t ahead_ns)
+{
+	write_at(h, clock_monotonic_ns() + ahead_ns);
 }
 
 int heartbeat_set_mode(struct heartbeat *h, bool watch)

@@ -18,6 +18,9 @@ struct heartbeat {
 int heartbeat_start(struct heartbeat *h, struct kernel *k, bool watch, uint64_t fail_open_s,
 		    bool endpoints, struct error *e);
 void heartbeat_beat(struct heartbeat *h);
+/* For work that keeps the loop for a while (loading programs): a beat that counts from so much
+ * later. */
+void heartbeat_beat_ahead(struct heartbeat *h, uint64_t ahead_ns);
 int heartbeat_set_mode(struct heartbeat *h, bool watch);
 void heartbeat_set_fail_open(struct heartbeat *h, uint64_t fail_open_s);
 /* The record shape changed: undecided flows begin anew. */

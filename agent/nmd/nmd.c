@@ -170,14 +170,19 @@ static int detach(const struct command_line *line)
 	struct settings settings;
 	struct error e = {0};
 	char pin_dir[AGENT_PATH];
+	int rc, lock = -1;
 	unsigned n;
-	int rc;
 
 	if (agent_read_settings(&line->sources, &settings, &e))
 		return failed(&e);
 	snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", settings.run_dir);
+	rc = agent_lock(settings.run_dir, false, &lock, &e);
 	settings_fini(&settings);
+	if (rc == -EBUSY)
+		return failed(&e);
 	rc = attach_remove_all(pin_dir, &n, &e);
+	if (lock >= 0)
+		close(lock);
 	if (rc)
 		return failed(&e);
 	printf("%u interfaces left, nothing remains under %s\n", n, pin_dir);

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Zones of conversations, zone ids over a change of policy, and the safety net. */
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "agent/nmd/protect.h"
+#include "agent/nmd/zones.h"
+#include "maps/packet_record.h"
+
+static struct zones z;
+static const char class_names[][CLASS_NAME_LEN] = {"unknown", "tor", "tls"};
+
+static void address(const char *text, uint8_t addr[16])
+{
+	uint8_t len;
+
+	assert_int_equal(policy_prefix_parse(text, addr, &len, NULL), 0);
+}
+
+static void own(const char *text, bool added)
+{
+	uint8_t addr[16];
+
+	address(text, addr);
+	assert_true(zones_own_address(&z, addr, added));
+}
+
+static struct policy_program *compile(const char *text, const char *never)
+{
+	struct policy_classes classes = {3, (void *)class_names, NULL};
+	struct policy_program *program;
+	struct zone_key key = {0};
+	struct policy *policy;
+	struct error e;
+	uint8_t len = 0;
+
+	if (never)
+		assert_int_equal(policy_prefix_parse(never, key.addr, &len, NULL), 0);
+	key.prefix_len = len;
+	if (policy_parse("test", text, strlen(text), &policy, &e))
+		fail_msg("%s", e.text);
+	if (policy_compile(policy, &classes, &key, never ? 1 : 0, &program, &e))
+		fail_msg("%s", e.text);
+	policy_free(policy);
+	return program;
+}
+
+/* The key of src -> dst, and which direction that is. */
+static uint8_t key_of(const char *src, const char *dst, struct flow_key *key)
+{
+	uint8_t a[16], b[16];
+	bool forward;
+
+	address(src, a);
+	address(dst, b);
+	forward = memcmp(a, b, 16) <= 0;
+	memset(key, 0, sizeof(*key));
+	memcpy(key->addr_lo, forward ? a : b, 16);
+	memcpy(key->addr_hi, forward ? b : a, 16);
+	key->proto = IPPROTO_TCP;
+	return forward ? FLOW_DIR_FORWARD : FLOW_DIR_REVERSE;
+}
+
+static void assert_zone(const struct policy_program *program, const char *src, const char *dst,
+			const char *wanted)
+{
+	struct flow_key key;
+	uint8_t direction = key_of(src, dst, &key);
+	char name[64];
+
+	zones_name(program, zones_resolve(&z, program, &key, direction, NULL), name, sizeof(name));
+	if (strcmp(name, wanted))
+		fail_msg("%s -> %s is in %s, not in %s", src, dst, name, wanted);
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	memset(&z, 0, sizeof(z));
+	return 0;
+}
+
+static void net_is_matched_against_the_end_that_is_not_this_host(void **state)
+{
+	struct policy_program *p = compile("block class=tor net=10.0.0.0/8\n", NULL);
+
+	(void)state;
+	own("10.0.0.1", true);
+	assert_zone(p, "10.0.0.1", "192.0.2.1", "default");
+	assert_zone(p, "192.0.2.1", "10.0.0.1", "default");
+	assert_zone(p, "10.0.0.1", "10.0.0.2", "10.0.0.0/8");
+	own("10.0.0.1", false);
+	assert_zone(p, "10.0.0.1", "192.0.2.1", "10.0.0.0/8");
+	policy_program_free(p);
+}
+
+static void on_loopback_both_ends_are_matched(void **state)
+{
+	struct policy_program *p = compile("block class=tor net=127.0.0.2\n", NULL);
+
+	(void)state;
+	own("127.0.0.1", true);
+	own("127.0.0.2", true);
+	assert_zone(p, "127.0.0.1", "127.0.0.2", "127.0.0.2/32");
+	policy_program_free(p);
+}
+
+static void the_longest_prefix_wins_then_never_then_the_source(void **state)
+{
+	struct policy_program *p = compile("block class=tor net=10.1.0.0/16\n"
+					   "block class=tor net=10.2.0.0/16\n"
+					   "block class=tor net=10.3.0.0/24\n",
+					   "10.4.0.0/16");
+
+	(void)state;
+	assert_zone(p, "10.1.0.1", "10.2.0.1", "10.1.0.0/16");
+	assert_zone(p, "10.2.0.1", "10.1.0.1", "10.2.0.0/16");
+	assert_zone(p, "10.1.0.1", "10.3.0.1", "10.3.0.0/24");
+	assert_zone(p, "10.4.0.1", "10.1.0.1", "never");
+	assert_zone(p, "10.1.0.1", "10.4.0.1", "never");
+	assert_zone(p, "10.4.0.1", "10.3.0.1", "10.3.0.0/24");
+	policy_program_free(p);
+}
+
+static void ipv6_prefixes_are_zones_too(void **state)
+{
+	struct policy_program *p = compile("block class=tor net=2001:db8::/32\n", NULL);
+
+	(void)state;
+	assert_zone(p, "2001:db8::1", "2001:dead::1", "2001:db8::/32");
+	assert_zone(p, "2001:dead::1", "192.0.2.1", "default");
+	policy_program_free(p);
+}
+
+static uint32_t zone_id(const struct policy_program *p, const char *addr)
+{
+	uint8_t bytes[16];
+
+	address(addr, bytes);
+	return policy_zone_of(p, bytes, NULL);
+}
+
+static uint8_t action(const struct policy_program *p, uint32_t zone, uint32_t class_id)
+{
+	return p->entries[policy_index(zone, class_id)].by_hook[HOOK_INGRESS].action;
+}
+
+static void a_prefix_that_stays_keeps_its_zone_id(void **state)
+{
+	struct policy_program *old = compile("block class=tor net=10.2.0.0/16\n"
+					     "block class=tls net=10.1.0.0/16\n",
+					     NULL);
+	struct policy_program *fresh = compile("limit class=tls net=10.9.0.0/16 rate=1mbit\n"
+					       "block class=tls net=10.1.0.0/16\n"
+					       "limit class=tor net=10.2.0.0/16 rate=1mbit\n",
+					       NULL);
+	uint32_t one = zone_id(old, "10.1.0.1"), two = zone_id(old, "10.2.0.1");
+
+	(void)state;
+	zones_keep_ids(old, fresh);
+	assert_int_equal(zone_id(fresh, "10.1.0.1"), one);
+	assert_int_equal(zone_id(fresh, "10.2.0.1"), two);
+	assert_int_equal(action(fresh, one, 2), ACTION_DROP);
+	assert_int_equal(action(fresh, two, 1), ACTION_LIMIT);
+	assert_int_not_equal(zone_id(fresh, "10.9.0.1"), one);
+	assert_int_not_equal(zone_id(fresh, "10.9.0.1"), two);
+	assert_int_equal(action(fresh, zone_id(fresh, "10.9.0.1"), 2), ACTION_LIMIT);
+	policy_program_free(old);
+	policy_program_free(fresh);
+}
+
+static void verdicts_of_a_zone_that_went_meet_the_zone_around_it(void **state)
+{
+	struct policy_program *old = compile("allow class=tor net=10.1.0.0/16\n"
+					     "block class=tls net=10.0.0.0/8\nblock class=tor\n",
+					     NULL);
+	struct policy_program *fresh =
+		compile("block class=tls net=10.0.0.0/8\nblock class=tor\n", NULL);
+	uint32_t gone = zone_id(old, "10.1.0.1");
+
+	(void)state;
+	assert_int_equal(action(old, gone, 1), ACTION_PASS);
+	zones_keep_ids(old, fresh);
+	assert_int_not_equal(zone_id(fresh, "10.1.0.1"), gone);
+	assert_int_equal(action(fresh, gone, 1), ACTION_DROP);
+	assert_int_equal(action(fresh, gone, 2), ACTION_DROP);
+	policy_program_free(old);
+	policy_program_free(fresh);
+}
+
+static void a_new_prefix_takes_an_id_that_no_live_verdict_carries(void **state)
+{
+	struct policy_program *old = compile("block class=tor net=10.1.0.0/16\n", NULL);
+	struct policy_program *fresh = compile("block class=tls net=10.2.0.0/16\n", NULL);
+	uint32_t gone = zone_id(old, "10.1.0.1");
+
+	(void)state;
+	zones_keep_ids(old, fresh);
+	assert_int_not_equal(zone_id(fresh, "10.2.0.1"), gone);
+	assert_int_equal(action(fresh, gone, 2), ACTION_WATCH);
+	policy_program_free(old);
+	policy_program_free(fresh);
+}
+
+static const char *protects(const char *ports, const char *peers, const struct flow_key *key,
+			    const char *class_name)
+{
+	static char buffer[32];
+	struct settings s;
+	struct protect p;
+
+	assert_int_equal(settings_init(&s, NULL), 0);
+	assert_int_equal(settings_set(&s, "protect_ports", ports, NULL), 0);
+	assert_int_equal(settings_set(&s, "protect_peers", peers, NULL), 0);
+	assert_int_equal(protect_init(&p, &s.protect_ports, &s.protect_peers, NULL), 0);
+	settings_fini(&s);
+	return protect_reason(&p, key, class_name, buffer);
+}
+
+static void the_safety_net_holds_ports_of_either_end_peers_and_classes(void **state)
+{
+	struct flow_key key;
+
+	(void)state;
+	key_of("192.0.2.1", "192.0.2.2", &key);
+	key.port_lo_be = htons(50000);
+	key.port_hi_be = htons(22);
+	assert_string_equal(protects("tcp/22", "", &key, NULL), "tcp/22");
+	assert_null(protects("udp/22", "", &key, NULL));
+	key.port_lo_be = htons(22);
+	key.port_hi_be = htons(50000);
+	assert_string_equal(protects("tcp/22", "", &key, "tor"), "tcp/22");
+	key.port_lo_be = htons(6379);
+	assert_null(protects("tcp/22", "192.0.2.2:6379", &key, "tor"));
+	assert_string_equal(protects("tcp/22", "192.0.2.1:6379", &key, "tor"),
+			    "a peer of the agent");
+	assert_string_equal(protects("", "", &key, "ssh"), "class ssh");
+	assert_string_equal(protects("", "", &key, "dns"), "class dns");
+	assert_null(protects("", "", &key, "dns-tunnel"));
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, begin)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(net_is_matched_against_the_end_that_is_not_this_host),
+		TEST(on_loopback_both_ends_are_matched),
+		TEST(the_longest_prefix_wins_then_never_then_the_source),
+		TEST(ipv6_prefixes_are_zones_too),
+		TEST(a_prefix_that_stays_keeps_its_zone_id),
+		TEST(verdicts_of_a_zone_that_went_meet_the_zone_around_it),
+		TEST(a_new_prefix_takes_an_id_that_no_live_verdict_carries),
+		TEST(the_safety_net_holds_ports_of_either_end_peers_and_classes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
