@@ -54,6 +54,7 @@ start_nginx() {
 		    ssl_certificate $WORK/cert.pem;
 		    ssl_certificate_key $WORK/key.pem;
 		    root $WORK/www;
+		    location = /slow { alias $WORK/www/large; limit_rate 400k; }
 		  }
 		}
 	X

@@ -9,7 +9,7 @@ is_stopped() { (($(arrivals_in 1) == 0)); }
 no_rules() {
 	local id
 	for id in $(nmctl -o json policy show | jq -r '.id // empty'); do
-		nmctl policy remove "$id" || return 1
+		nmctl policy remove "$id" >/dev/null || return 1
 	done
 }
 

@@ -56,8 +56,8 @@ check "nmd --detach with nothing there is no error" in_host "$NMD" --run-dir "$W
 
 # A program of somebody else is joined or the attach is refused; it is never replaced.
 printf '%s\n' '__attribute__((section("xdp"), used)) int foreign(void *ctx) { (void)ctx; return 2; }' \
-	'char license[] __attribute__((section("license"), used)) = "GPL";' >"$WORK/foreign.c"
-if clang -target bpf -O2 -g -c "$WORK/foreign.c" -o "$WORK/foreign.o" &&
+	'char license_[] __attribute__((section("license"), used)) = "GPL";' >"$WORK/foreign.c"
+if clang -target bpf -O2 -g -c "$WORK/foreign.c" -o "$WORK/foreign.o" 2>"$WORK/foreign.err" &&
 	ip -n "$HOST" link set dev eth0 xdp obj "$WORK/foreign.o" sec xdp 2>"$WORK/foreign.err"; then
 	id=$(xdp_id)
 	nmd_start
