@@ -176,8 +176,10 @@ static void put_verdict(struct enforce *e, const struct judgement *j, uint64_t n
 	else
 		e->counters.verdicts_failed++;
 	if (log_limit_pass(&e->full_limit, 1, now_ns / 60, &held))
-		log_warning("enforce: a verdict could not be written: %s%s", strerror(-rc),
-			    rc == -E2BIG ? "; max_verdicts is too small for this host" : "");
+		log_warning("enforce: a verdict could not be written: %s",
+			    rc == -E2BIG
+				    ? "the map is full; max_verdicts is too small for this host"
+				    : strerror(-rc));
 }
 
 /* A server that a blocked flow of ours went to: its next connections need no judgement. */

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Decisions to verdicts in the real map: classes, enforcement, sweep. */
+#include "agent/nmd/attach.h"
+#include "agent/nmd/clock.h"
+#include "agent/nmd/enforce.h"
+#include "agent/nmd/sweep.h"
+#include "tests/nmd/netns.h"
+
+static bool have_kernel;
+static char dir[64], pin_dir[128];
+static struct model model = {
+	.n_classes = 4,
+	.class_name = {"tor", "tls", "ssh", "mining"},
+	.calibration = {.threshold = {0.5f, 0.5f, 0.5f, 0.5f}, .watch_only = {[3] = true}}};
+static struct kernel *k;
+static struct classes classes;
+static struct zones zones;
+static struct protect protect;
+static struct breaker breaker;
+static struct sinks sinks;
+static struct enforce enforce;
+static struct flow_event last;
+static unsigned n_events, n_trips;
+
+static void on_event(void *ctx, const struct flow_event *event)
+{
+	(void)ctx;
+	last = *event;
+	n_events++;
+}
+
+static void on_trip(void *ctx)
+{
+	(void)ctx;
+	n_trips++;
+}
+
+static struct policy_program *compile(const char *text)
+{
+	struct policy_classes known = {classes.n, classes.name, classes.watch_only};
+	struct policy_program *program;
+	struct policy *policy;
+	struct error e;
+
+	if (policy_parse("test", text, strlen(text), &policy, &e) ||
+	    policy_compile(policy, &known, NULL, 0, &program, &e))
+		fail_msg("%s", e.text);
+	policy_free(policy);
+	return program;
+}
+
+static void use_policy(const char *text)
+{
+	struct policy_program *program = compile(text);
+
+	policy_program_free((struct policy_program *)enforce.program);
+	enforce.program = program;
+}
+
+static int forget_verdict(void *ctx, const struct flow_key *key, const struct verdict *v)
+{
+	(void)ctx, (void)v;
+	return kernel_verdict_delete(k, key);
+}
+
+/* One kernel side for all tests, emptied before each: loading it takes a second. */
+static int begin(void **state)
+{
+	struct protect_port ssh = {IPPROTO_TCP, 22};
+	struct error e = {0};
+
+	(void)state;
+	if (!have_kernel)
+		return 0;
+	kernel_verdict_walk(k, forget_verdict, NULL);
+	for (uint32_t id = 0; id < MAX_CLASSES; id++)
+		kernel_class_name_set(k, id, "");
+	if (classes_load(&classes, k, &e) || classes_adopt_model(&classes, k, &model, &e))
+		fail_msg("%s", e.text);
+	memset(&zones, 0, sizeof(zones));
+	protect = (struct protect){.ports = {ssh}, .n_ports = 1};
+	memset(&breaker, 0, sizeof(breaker));
+	breaker_configure(&breaker, true, 0.5, 10);
+	sinks = (struct sinks){0};
+	sinks_add(&sinks, "test", on_event, NULL);
+	enforce = (struct enforce){.kernel = k,
+				   .classes = &classes,
+				   .zones = &zones,
+				   .protect = &protect,
+				   .breaker = &breaker,
+				   .sinks = &sinks,
+				   .on_trip = on_trip};
+	n_events = n_trips = 0;
+	use_policy("block class=tor\n");
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	policy_program_free((struct policy_program *)enforce.program);
+	enforce.program = NULL;
+	return 0;
+}
+
+static int open_all(void **state)
+{
+	(void)state;
+	have_kernel = netns_enter();
+	if (!have_kernel)
+		return 0;
+	snprintf(dir, sizeof(dir), "/tmp/nm-enforce-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(pin_dir, sizeof(pin_dir), "%s/run/bpf", dir);
+	k = open_kernel(pin_dir);
+	return 0;
+}
+
+static int close_all(void **state)
+{
+	struct error e;
+	unsigned removed;
+
+	(void)state;
+	if (!have_kernel)
+		return 0;
+	kernel_close(k);
+	attach_remove_all(pin_dir, &removed, &e);
+	return shell("rm -r %s", dir);
+}
+
+#define NEEDS_KERNEL                                                                               \
+	do {                                                                                       \
+		(void)state;                                                                       \
+		if (!have_kernel)                                                                  \
+			skip();                                                                    \
+	} while (0)
+
+static struct judged_flow flow(int class_index, enum decided_by by, enum ready_reason why)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	struct judged_flow j = {.info = {.key = frame_key(1000, 2000),
+					 .first_direction = FLOW_DIR_FORWARD,
+					 .hooks_seen = 3,
+					 .first_ns = now_ns - NS_PER_S,
+					 .last_ns = now_ns,
+					 .packets = 12,
+					 .directions_seen = 3},
+				.why = why,
+				.decision = {.class_index = class_index,
+					     .confidence = by == DECIDED_CLASS ? 0.9f : 0.3f,
+					     .unknown = by == DECIDED_UNKNOWN,
+					     .by = by},
+				.model = &model,
+				.model_id = 1,
+				.queued_ns = now_ns};
+
+	j.decision.probability[class_index] = j.decision.confidence;
+	return j;
+}
+
+static struct verdict judge(struct judged_flow j)
+{
+	struct verdict v = {.class_id = UINT16_MAX};
+
+	enforce_judged(&enforce, &j);
+	kernel_verdict_get(k, &j.info.key, &v);
+	return v;
+}
+
+static void class_ids_stay_when_another_model_comes(void **state)
+{
+	struct model other = {.n_classes = 2, .class_name = {"voip", "tls"}};
+	struct classes again;
+	struct error e;
+	int tls;
+
+	NEEDS_KERNEL;
+	tls = classes_find(&classes, "tls");
+	assert_int_equal(classes_find(&classes, "unknown"), 0);
+	assert_int_equal(classes_adopt_model(&classes, k, &other, &e), 0);
+	assert_int_equal(classes_find(&classes, "tls"), tls);
+	assert_int_equal(classes.id_of_index[1], tls);
+	assert_int_equal(classes_find(&classes, "voip"), 5);
+	assert_false(classes.in_model[classes_find(&classes, "tor")]);
+	assert_false(classes.watch_only[classes_find(&classes, "mining")]);
+	assert_int_equal(classes_load(&again, k, &e), 0);
+	assert_int_equal(again.n, 6);
+	assert_memory_equal(again.name, classes.name, sizeof(again.name));
+}
+
+static void class_ids_end_at_the_maps_size_with_a_message(void **state)
+{
+	struct error e = {0};
+	char name[16];
+
+	NEEDS_KERNEL;
+	for (int i = 5; i < MAX_CLASSES; i++) {
+		snprintf(name, sizeof(name), "c%d", i);
+		assert_int_equal(classes_register(&classes, k, name, &e), i);
+	}
+	assert_int_equal(classes_register(&classes, k, "tor", &e), 1);
+	assert_int_equal(classes_register(&classes, k, "more", &e), -ENOSPC);
+	assert_non_null(strstr(e.text, "nmd --detach"));
+}
+
+static void a_sure_final_judgement_is_a_verdict_of_its_class(void **state)
+{
+	struct verdict v;
+
+	NEEDS_KERNEL;
+	v = judge(flow(0, DECIDED_CLASS, READY_FULL));
+	assert_int_equal(v.class_id, classes_find(&classes, "tor"));
+	assert_int_equal(v.flags & (VERDICT_PROVISIONAL | VERDICT_PROTECTED), 0);
+	assert_int_equal(v.packets_judged, 12);
+	assert_string_equal(last.action, "drop");
+	assert_int_equal(last.rule_id, 1);
+}
+
+static void an_unsure_or_strange_one_is_unknown_and_passes(void **state)
+{
+	NEEDS_KERNEL;
+	assert_int_equal(judge(flow(0, DECIDED_THRESHOLD, READY_FULL)).class_id, CLASS_UNKNOWN);
+	assert_string_equal(last.action, "watch");
+	assert_int_equal(judge(flow(0, DECIDED_UNKNOWN, READY_FULL)).class_id, CLASS_UNKNOWN);
+	assert_string_equal(last.class_name, "tor");
+	assert_true(last.unknown);
+}
+
+static void an_early_sure_judgement_is_provisional_and_acts(void **state)
+{
+	struct verdict v;
+
+	NEEDS_KERNEL;
+	v = judge(flow(0, DECIDED_CLASS, READY_EARLY));
+	assert_int_equal(v.class_id, classes_find(&classes, "tor"));
+	assert_true(v.flags & VERDICT_PROVISIONAL);
+	assert_string_equal(last.action, "drop");
+	v = judge(flow(1, DECIDED_CLASS, READY_FULL));
+	assert_int_equal(v.class_id, classes_find(&classes, "tls"));
+	assert_false(v.flags & VERDICT_PROVISIONAL);
+}
+
+static void an_early_unsure_judgement_changes_nothing(void **state)
+{
+	NEEDS_KERNEL;
+	use_policy("block class=unknown\n");
+	assert_int_equal(judge(flow(0, DECIDED_THRESHOLD, READY_EARLY)).class_id, UINT16_MAX);
+	assert_int_equal(judge(flow(0, DECIDED_UNKNOWN, READY_FLUSH)).class_id, UINT16_MAX);
+	assert_int_equal(n_events, 0);
+}
+
+static void the_safety_net_marks_the_verdict(void **state)
+{
+	struct judged_flow j;
+
+	NEEDS_KERNEL;
+	j = flow(0, DECIDED_CLASS, READY_FULL);
+	j.info.key.proto = IPPROTO_TCP;
+	j.info.key.port_hi_be = htons(22);
+	assert_true(judge(j).flags & VERDICT_PROTECTED);
+	assert_string_equal(last.action, "pass");
+	assert_true(last.protected_flow);
+	assert_true(judge(flow(2, DECIDED_CLASS, READY_FULL)).flags & VERDICT_PROTECTED);
+	use_policy("block class=tor force\n");
+	judge(j);
+	assert_string_equal(last.action, "drop");
+}
+
+static void in_watch_mode_the_event_says_watch(void **state)
+{
+	NEEDS_KERNEL;
+	enforce.watch = true;
+	judge(flow(0, DECIDED_CLASS, READY_FULL));
+	assert_string_equal(last.action, "watch");
+	assert_int_equal(last.rule_id, 1);
+}
+
+static void most_flows_to_be_dropped_trip_the_breaker_once(void **state)
+{
+	NEEDS_KERNEL;
+	for (int i = 0; i < 9; i++)
+		judge(flow(0, DECIDED_CLASS, i % 2 ? READY_EARLY : READY_FULL));
+	assert_int_equal(n_trips, 0);
+	judge(flow(0, DECIDED_CLASS, READY_FULL));
+	judge(flow(0, DECIDED_CLASS, READY_FULL));
+	assert_int_equal(n_trips, 1);
+}
+
+static void flows_that_the_safety_net_holds_do_not_trip_the_breaker(void **state)
+{
+	struct judged_flow j;
+
+	NEEDS_KERNEL;
+	j = flow(0, DECIDED_CLASS, READY_FULL);
+	j.info.key.proto = IPPROTO_TCP;
+	j.info.key.port_hi_be = htons(22);
+	for (int i = 0; i < 100; i++)
+		judge(j);
+	assert_int_equal(n_trips, 0);
+}
+
+static struct packet_record start_at(uint64_t time_ns)
+{
+	return (struct packet_record){
+		.key = frame_key(1000, 2000), .time_ns = time_ns, .flags = RECORD_FLOW_START};
+}
+
+static void a_flow_that_begins_anew_loses_the_old_verdict(void **state)
+{
+	struct flow_key key = frame_key(1000, 2000);
+	struct packet_record record;
+	struct verdict v;
+
+	NEEDS_KERNEL;
+	judge(flow(0, DECIDED_CLASS, READY_FULL));
+	record = start_at(clock_monotonic_ns() - NS_PER_S);
+	enforce_flow_start(&enforce, &record);
+	assert_int_equal(kernel_verdict_get(k, &key, &v), 0);
+	record = start_at(clock_monotonic_ns() + NS_PER_S);
+	enforce_flow_start(&enforce, &record);
+	assert_int_equal(kernel_verdict_get(k, &key, &v), -ENOENT);
+	assert_int_equal(enforce.counters.verdicts_replaced_by_start, 1);
+}
+
+static void a_judgement_of_the_flow_before_does_not_reach_its_successor(void **state)
+{
+	struct judged_flow j;
+	struct packet_record record;
+
+	NEEDS_KERNEL;
+	j = flow(0, DECIDED_CLASS, READY_END);
+	record = start_at(j.info.last_ns + 1);
+	enforce_flow_start(&enforce, &record);
+	assert_int_equal(judge(j).class_id, UINT16_MAX);
+	assert_int_equal(enforce.counters.judged_stale, 1);
+	assert_int_equal(n_events, 1);
+}
+
+static void a_full_map_is_counted_and_the_flow_is_still_told(void **state)
+{
+	NEEDS_KERNEL;
+	for (uint32_t i = 0; i < 1200; i++) {
+		struct judged_flow j = flow(1, DECIDED_CLASS, READY_FULL);
+
+		j.info.key.port_lo_be = htons((uint16_t)i);
+		enforce_judged(&enforce, &j);
+	}
+	assert_int_equal(enforce.counters.verdicts_full, 1200 - 1024);
+	assert_int_equal(enforce.counters.verdicts_written, 1024);
+	assert_int_equal(n_events, 1200);
+}
+
+static void live_verdicts_follow_a_change_of_zones(void **state)
+{
+	struct flow_key key = frame_key(1000, 2000);
+	struct verdict v;
+
+	NEEDS_KERNEL;
+	assert_int_equal(judge(flow(1, DECIDED_CLASS, READY_FULL)).zone_id, ZONE_DEFAULT);
+	use_policy("block class=tls net=10.0.0.2\n");
+	assert_int_equal(enforce_rezone(&enforce, enforce.program), 1);
+	assert_int_equal(kernel_verdict_get(k, &key, &v), 0);
+	assert_true(v.zone_id > ZONE_NEVER);
+	assert_int_equal(v.class_id, classes_find(&classes, "tls"));
+	assert_int_equal(enforce_rezone(&enforce, enforce.program), 0);
+	zones_own_address(&zones, key.addr_hi, true);
+	assert_int_equal(enforce_rezone(&enforce, enforce.program), 1);
+	assert_int_equal(kernel_verdict_get(k, &key, &v), 0);
+	assert_int_equal(v.zone_id, ZONE_DEFAULT);
+}
+
+static void put_counted(uint16_t port, uint64_t packets, uint64_t expires_ns)
+{
+	struct verdict v = {.packets = packets, .expires_ns = expires_ns};
+	struct flow_key key = frame_key(port, 2000);
+
+	assert_int_equal(kernel_verdict_put(k, &key, &v), 0);
+}
+
+static bool alive(uint16_t port)
+{
+	struct flow_key key = frame_key(port, 2000);
+	struct verdict v;
+
+	return !kernel_verdict_get(k, &key, &v);
+}
+
+static void the_sweep_removes_what_fell_silent_and_keeps_what_moves(void **state)
+{
+	const uint64_t idle_ns = 100 * NS_PER_S;
+	struct sweep *s;
+
+	NEEDS_KERNEL;
+	assert_int_equal(sweep_new(1024, &s), 0);
+	put_counted(1, 5, 0);
+	put_counted(2, 5, 0);
+	assert_int_equal(sweep_run(s, k, 1000 * NS_PER_S, idle_ns), 0);
+	assert_int_equal(sweep_live(s), 2);
+	put_counted(2, 6, 0);
+	assert_int_equal(sweep_run(s, k, 1099 * NS_PER_S, idle_ns), 0);
+	assert_int_equal(sweep_run(s, k, 1100 * NS_PER_S, idle_ns), 1);
+	assert_false(alive(1));
+	assert_true(alive(2));
+	assert_int_equal(sweep_run(s, k, 1199 * NS_PER_S, idle_ns), 1);
+	assert_int_equal(sweep_live(s), 0);
+	assert_int_equal(sweep_removed(s), 2);
+	sweep_free(s);
+}
+
+static void a_closed_connections_verdict_goes_at_its_time_an_open_ones_stays(void **state)
+{
+	struct flow_key open_tcp = frame_key(3, 2000);
+	struct verdict v = {.packets = 1};
+	struct sweep *s;
+
+	NEEDS_KERNEL;
+	open_tcp.proto = IPPROTO_TCP;
+	assert_int_equal(kernel_verdict_put(k, &open_tcp, &v), 0);
+	put_counted(1, 5, 1010 * NS_PER_S);
+	assert_int_equal(sweep_new(1024, &s), 0);
+	assert_int_equal(sweep_run(s, k, 1000 * NS_PER_S, 100 * NS_PER_S), 0);
+	assert_int_equal(sweep_run(s, k, 1005 * NS_PER_S, 100 * NS_PER_S), 0);
+	assert_int_equal(sweep_run(s, k, 1011 * NS_PER_S, 100 * NS_PER_S), 1);
+	assert_false(alive(1));
+	assert_int_equal(sweep_run(s, k, 1000 * NS_PER_S + 2399 * NS_PER_S, 100 * NS_PER_S), 0);
+	assert_int_equal(sweep_run(s, k, 1000 * NS_PER_S + 2400 * NS_PER_S, 100 * NS_PER_S), 1);
+	sweep_free(s);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(class_ids_stay_when_another_model_comes),
+		TEST(class_ids_end_at_the_maps_size_with_a_message),
+		TEST(a_sure_final_judgement_is_a_verdict_of_its_class),
+		TEST(an_unsure_or_strange_one_is_unknown_and_passes),
+		TEST(an_early_sure_judgement_is_provisional_and_acts),
+		TEST(an_early_unsure_judgement_changes_nothing),
+		TEST(the_safety_net_marks_the_verdict),
+		TEST(in_watch_mode_the_event_says_watch),
+		TEST(most_flows_to_be_dropped_trip_the_breaker_once),
+		TEST(flows_that_the_safety_net_holds_do_not_trip_the_breaker),
+		TEST(a_flow_that_begins_anew_loses_the_old_verdict),
+		TEST(a_judgement_of_the_flow_before_does_not_reach_its_successor),
+		TEST(a_full_map_is_counted_and_the_flow_is_still_told),
+		TEST(live_verdicts_follow_a_change_of_zones),
+		TEST(the_sweep_removes_what_fell_silent_and_keeps_what_moves),
+		TEST(a_closed_connections_verdict_goes_at_its_time_an_open_ones_stays),
+	};
+
+	return cmocka_run_group_tests(tests, open_all, close_all);
+}
