@@ -48,4 +48,6 @@ program other/test_bad <<<'echo "ok 1 - a"; sleep 30'
 holds a_program_that_does_not_end_counts_as_a_failure other 1 "1 passed, 1 failed"
 program other/test_bad <<<'echo "1..0 # SKIP no root"'
 holds a_program_may_skip_as_a_whole other 0 "0 passed, 0 failed, 1 skipped"
+program other/test_bad <<<'printf "1..2\nok 1 - a\nnot ok 2 # SKIP b\n"'
+holds a_skip_as_cmocka_words_it_is_no_failure other 0 "1 passed, 0 failed, 1 skipped"
 echo "1..$n"
