@@ -34,6 +34,7 @@ static const struct column flow_columns[] = {
 	{"CLASS", "class", UNIT_TEXT, .width = 8},
 	{"CONFIDENCE", "confidence", UNIT_PERCENT, .width = 6},
 	{"UNKNOWN", "unknown", UNIT_YES, .width = 7},
+	{"CAPTURE", "capture", UNIT_TEXT, .width = 16, .cut = true}, /* where there are several */
 };
 
 static const struct column sum_columns[] = {
@@ -55,9 +56,11 @@ static void fini(struct classify *c)
 
 static int new_table(struct classify *c)
 {
+	size_t n_columns = COUNT(flow_columns) - (c->ctl->n_words == 1);
+
 	output_free(take_ptr(c->output));
-	return output_new(c->ctl->out, c->ctl->options.format, false, flow_columns,
-			  COUNT(flow_columns), &c->output);
+	return output_new(c->ctl->out, c->ctl->options.format, false, flow_columns, n_columns,
+			  &c->output);
 }
 
 static int print_flow(void *ctx, const struct flow_event *event, int class_index)

@@ -199,6 +199,9 @@ static void several_captures_are_told_apart(void **state)
 	assert_string_equal(json_string_value(json_object_get(flow, "capture")), two.path);
 	json_decref(flow);
 	result_free(&r);
+	r = classify("", paths);
+	assert_contains(r.out, "CAPTURE");
+	result_free(&r);
 	scratch_remove(&one);
 	scratch_remove(&two);
 }
