@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Labels in the C library's hash table, and the confusion that the figures are made of. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <search.h>
 #include <stdlib.h>
@@ -46,14 +47,25 @@ static size_t split(char *line, char *fields[N_FIELDS])
 	return n;
 }
 
+/* IPv6 has several spellings; ours is inet_ntop's. */
+static void write_end(char end[80], const char *address, const char *port)
+{
+	char ours[INET6_ADDRSTRLEN];
+	struct in6_addr binary;
+
+	if (inet_pton(AF_INET6, address, &binary) == 1)
+		address = inet_ntop(AF_INET6, &binary, ours, sizeof(ours));
+	snprintf(end, 80, "%s/%s", address, port);
+}
+
 static int add_row(struct labels *l, const struct model *m, char *fields[N_FIELDS])
 {
 	char key[MAX_KEY], a[80], b[80];
 	const char *ends[2] = {a, b};
 	struct row *grown;
 
-	snprintf(a, sizeof(a), "%s/%s", fields[2], fields[3]);
-	snprintf(b, sizeof(b), "%s/%s", fields[4], fields[5]);
+	write_end(a, fields[2], fields[3]);
+	write_end(b, fields[4], fields[5]);
 	if (make_key(key, fields[0], fields[1], ends))
 		return -ENAMETOOLONG;
 	if (l->n_rows == MAX_ROWS)
