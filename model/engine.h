@@ -2,7 +2,9 @@
 /*
  * The engine interface: a batch of token inputs in, logits out. engine.c picks the CPU engine or (a
  * later issue) the CUDA plug-in. An engine is used by one thread at a time; several engines may
- * share one model. engine_open keeps a reference to the model.
+ * share one model. engine_open keeps a reference to the model. The first engine_open also ends the
+ * threads that OpenBLAS started when it was loaded: a program that drops capabilities, which each
+ * thread has of its own, opens an engine first.
  */
 #pragma once
 #include <stddef.h>

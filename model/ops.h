@@ -12,7 +12,8 @@
  * floats apart. */
 void linear_forward(float *out, const float *in, size_t in_stride, const float *weight, size_t M,
 		    size_t n_in, size_t n_out);
-/* One thread of OpenBLAS for this process: engines run in threads of their own. */
+/* OpenBLAS computes in the caller's thread from here on, and its own threads end: engines run in
+ * threads of their own. */
 void linear_single_thread(void);
 /* What OpenBLAS took the processor for, such as "SkylakeX". */
 const char *linear_library(void);

@@ -14,6 +14,11 @@
 #include "model/verify.h"
 #include "tests/golden/vectors.h"
 
+/* A model that loads must be one that the kernel can serve. */
+_Static_assert(MODEL_MAX_HEADER_BYTES == RECORD_MAX_HEADER, "bounds of model and record agree");
+_Static_assert(MODEL_MAX_PAYLOAD_BYTES == RECORD_MAX_PAYLOAD, "bounds of model and record agree");
+_Static_assert(MODEL_MAX_CLASSES < MAX_CLASSES, "class id 0 is `unknown`");
+
 static const char *const captures[] = {
 	GOLDEN_DIR "/tor.pcap", GOLDEN_DIR "/tls.pcap",     GOLDEN_DIR "/dns.pcap",
 	GOLDEN_DIR "/p2p.pcap", GOLDEN_DIR "/openvpn.pcap",

@@ -53,11 +53,13 @@ static inline void text_free(struct text *t)
 /* Replaces the first `find`, which must be there. */
 static inline void text_replace(struct text *t, const char *find, const char *with)
 {
-	char *place = strstr(t->bytes, find);
+	char *place = t->bytes ? strstr(t->bytes, find) : NULL;
 	struct text changed = {0};
 
-	if (!place)
+	if (!place) {
 		fail_msg("the text to break has no %s", find);
+		return;
+	}
 	text_add(&changed, "%.*s%s%s", (int)(place - t->bytes), t->bytes, with,
 		 place + strlen(find));
 	text_free(t);
