@@ -37,7 +37,7 @@ static int end(void **state)
 static struct flow_event event_of(uint64_t id, const char *class_name)
 {
 	struct flow_event event = {.flow_id = id,
-				   .time_ns = (int64_t)id * 1000000000,
+				   .time_ns = (int64_t)(id % 100000) * 1000000000,
 				   .source_direction = FLOW_DIR_FORWARD,
 				   .packets = id};
 	const uint8_t src[4] = {10, 0, 0, (uint8_t)id}, dst[4] = {192, 0, 2, 1};

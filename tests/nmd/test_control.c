@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The built nmd and its control socket, in a network namespace of the test's own. */
+#include <ftw.h>
+#include <signal.h>
+#include <sys/un.h>
+#include "agent/nmd/store.h"
+#include "agent/wire/wire.h"
+#include "tests/nmd/netns.h"
+
+#define STORED 3000
+
+static bool have_namespace;
+static char program[256], dir[64], socket_path[128];
+static pid_t nmd;
+static struct error e;
+
+/* ---- the program ---- */
+
+static pid_t spawn(const char *const *more)
+{
+	char run_dir[96], state_dir[96], log_path[96];
+	const char *args[32] = {program,
+				"--run-dir",
+				run_dir,
+				"--state-dir",
+				state_dir,
+				"--model",
+				"model/weights/bootstrap.safetensors"};
+	unsigned n = 7;
+	pid_t pid;
+
+	snprintf(run_dir, sizeof(run_dir), "%s/run", dir);
+	snprintf(state_dir, sizeof(state_dir), "%s/state", dir);
+	snprintf(log_path, sizeof(log_path), "%s/log", dir);
+	while (more && *more)
+		args[n++] = *more++;
+	pid = fork();
+	if (pid)
+		return pid;
+	if (!freopen(log_path, "a", stderr) || !freopen(log_path, "a", stdout))
+		_exit(99);
+	execv(program, (char *const *)args);
+	_exit(98);
+}
+
+static int wait_status(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static bool log_says(const char *text)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "cat %s/log", dir);
+	return output_holds(command, text);
+}
+
+static void start(void)
+{
+	nmd = spawn(NULL);
+	for (int i = 0; i < 600; i++) {
+		if (!access(socket_path, F_OK) &&
+		    !wire_call(socket_path, (const char *[]){"status"}, 1, NULL, NULL, NULL, NULL,
+			       &e))
+			return;
+		usleep(50000);
+	}
+	shell("cat %s/log >&2", dir);
+	fail_msg("nmd does not answer");
+}
+
+static void stop(int signal_number, int wanted)
+{
+	kill(nmd, signal_number);
+	assert_int_equal(wait_status(nmd), wanted);
+	nmd = 0;
+}
+
+/* History for `flows`, larger than any socket buffer. */
+static void fill_store(void)
+{
+	struct flow_event event = {.class_name = "tor",
+				   .action = "watch",
+				   .ready = "full",
+				   .key = {.proto = IPPROTO_TCP},
+				   .n_scores = EVENT_MAX_SCORES};
+	struct store *store;
+	char path[96];
+
+	for (unsigned i = 0; i < EVENT_MAX_SCORES; i++)
+		snprintf(event.scores[i].class_name, CLASS_NAME_LEN, "class-with-a-long-name-%u",
+			 i);
+	shell("mkdir -p %s/state", dir);
+	snprintf(path, sizeof(path), "%s/state/store.db", dir);
+	assert_int_equal(store_open(path, 100000, &store, &e), 0);
+	for (event.flow_id = 1; event.flow_id <= STORED; event.flow_id++)
+		store_event(store, &event);
+	store_close(store);
+}
+
+static int open_all(void **state)
+{
+	const char *build = getenv("BUILD");
+
+	(void)state;
+	snprintf(program, sizeof(program), "%s/nmd", build ? build : "build");
+	if (access(program, X_OK)) {
+		print_message("skipped: no %s; make it, or name its folder with BUILD\n", program);
+		return 0;
+	}
+	have_namespace = netns_enter();
+	if (!have_namespace)
+		return 0;
+	snprintf(dir, sizeof(dir), "/tmp/nm-control-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(socket_path, sizeof(socket_path), "%s/run/nmd.sock", dir);
+	fill_store();
+	start();
+	return 0;
+}
+
+static int close_all(void **state)
+{
+	(void)state;
+	if (!have_namespace)
+		return 0;
+	if (nmd)
+		stop(SIGKILL, 128 + SIGKILL);
+	shell("%s --run-dir %s/run --detach >/dev/null", program, dir);
+	return shell("rm -rf %s", dir);
+}
+
+#define NEEDS_NMD                                                                                  \
+	do {                                                                                       \
+		(void)state;                                                                       \
+		if (!have_namespace)                                                               \
+			skip();                                                                    \
+	} while (0)
+
+/* ---- talking ---- */
+
+static int split(char *copy, const char *words[WIRE_MAX_WORDS])
+{
+	char *save = NULL;
+	int n = 0;
+
+	for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		words[n++] = word;
+	return n;
+}
+
+static int count_row(void *ctx, const json_t *row)
+{
+	assert_true(json_is_object(row));
+	++*(unsigned *)ctx;
+	return 0;
+}
+
+static int ask(const char *request, const char *text, unsigned *rows, json_t **done)
+{
+	const char *words[WIRE_MAX_WORDS];
+	char copy[256];
+	unsigned ignored = 0;
+	int n;
+
+	snprintf(copy, sizeof(copy), "%s", request);
+	n = split(copy, words);
+	memset(&e, 0, sizeof(e));
+	return wire_call(socket_path, words, n, text, count_row, rows ? rows : &ignored, done, &e);
+}
+
+static json_t *must(const char *request, const char *text)
+{
+	json_t *done = NULL;
+
+	if (ask(request, text, NULL, &done))
+		fail_msg("%s: %s", request, e.text);
+	return done;
+}
+
+static void must_fail(const char *request, const char *text, bool usage, const char *message)
+{
+	json_t *done = NULL;
+	int rc = ask(request, text, NULL, &done);
+
+	if (!rc)
+		fail_msg("%s was done", request);
+	if ((rc == -EINVAL) != usage || !strstr(e.text, message))
+		fail_msg("%s: %d \"%s\" is not \"%s\"", request, rc, e.text, message);
+}
+
+static int64_t number(json_t *json, const char *name)
+{
+	json_t *value = json_object_get(json, name);
+
+	assert_true(json_is_integer(value));
+	return json_integer_value(value);
+}
+
+static int dial(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(address.sun_path, socket_path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* Everything until the other end closes. */
+static char *hear_all(int fd)
+{
+	size_t len = 0, size = 1 << 16;
+	char *text = malloc(size);
+	ssize_t n;
+
+	while ((n = read(fd, text + len, size - len - 1)) > 0) {
+		len += n;
+		if (size - len < 4096)
+			text = realloc(text, size *= 2);
+		assert_non_null(text);
+	}
+	text[len] = '\0';
+	close(fd);
+	return text;
+}
+
+static unsigned lines_with(const char *text, const char *start)
+{
+	unsigned n = 0;
+
+	for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		n += !strncmp(line, start, strlen(start));
+	}
+	return n;
+}
+
+/* ---- claims ---- */
+
+static void status_has_every_member_of_the_contract(void **state)
+{
+	static const char *const members[] = {
+		"version",    "pid",   "uptime_s", "mode",  "breaker", "model",
+		"interfaces", "flows", "counters", "agent", "policy",  "heartbeat_age_ms",
+		"fail_open_s"};
+	json_t *done;
+
+	NEEDS_NMD;
+	done = must("status", NULL);
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		if (!json_object_get(done, members[i]))
+			fail_msg("status has no \"%s\"", members[i]);
+	assert_int_equal(number(done, "pid"), nmd);
+	assert_int_equal(number(json_object_get(done, "agent"), "store_rows"), STORED);
+	json_decref(done);
+}
+
+static void wrong_words_are_usage_errors_that_say_what_is_right(void **state)
+{
+	NEEDS_NMD;
+	must_fail("frobnicate", NULL, true, "use status, classes, flows");
+	must_fail("policy", NULL, true, "say which: show block");
+	must_fail("policy block class=", NULL, true, "class");
+	must_fail("policy apply", NULL, true, "no policy file was sent");
+	must_fail("policy rollback one", NULL, true, "wants one number");
+	must_fail("flows colour=red", NULL, true, "unknown word \"colour=red\"");
+	must_fail("flows since=soon", NULL, true, "since=soon");
+	must_fail("flows limit=-1", NULL, true, "not a number");
+	must_fail("model load relative.safetensors", NULL, true, "absolute path");
+	must_fail("explain nothex", NULL, false, "hex digits");
+}
+
+static void each_line_of_several_is_answered_in_turn(void **state)
+{
+	char *text;
+	int fd;
+
+	NEEDS_NMD;
+	fd = dial();
+	say(fd, "{\"v\":1,\"words\":[\"policy\",\"show\"]}\n{\"v\":1,\"words\":[\"no\"]}\n"
+		"{\"v\":1,\"words\":[\"flows\",\"limit=5\"]}\n{\"v\":1,\"words\":[\"classes\"]}\n");
+	shutdown(fd, SHUT_WR);
+	text = hear_all(fd);
+	assert_int_equal(lines_with(text, "{\"done\""), 3);
+	assert_int_equal(lines_with(text, "{\"error\""), 1);
+	assert_int_equal(lines_with(text, "{\"row\""), 5 + 27);
+	free(text);
+}
+
+static void a_line_that_is_no_request_ends_the_connection_only(void **state)
+{
+	char *text;
+	int fd;
+
+	NEEDS_NMD;
+	fd = dial();
+	say(fd, "rubbish\n{\"v\":1,\"words\":[\"status\"]}\n");
+	text = hear_all(fd);
+	assert_int_equal(lines_with(text, "{\"error\""), 1);
+	assert_int_equal(lines_with(text, "{\"done\""), 0);
+	free(text);
+	json_decref(must("status", NULL));
+}
+
+static void a_long_answer_waits_for_a_slow_reader_and_hinders_nobody(void **state)
+{
+	char *text;
+	int fd;
+
+	NEEDS_NMD;
+	fd = dial();
+	say(fd, "{\"v\":1,\"words\":[\"flows\",\"limit=100000\"]}\n");
+	for (int i = 0; i < 20; i++)
+		json_decref(must("status", NULL));
+	shutdown(fd, SHUT_WR);
+	text = hear_all(fd);
+	assert_int_equal(lines_with(text, "{\"row\""), STORED);
+	assert_int_equal(lines_with(text, "{\"done\""), 1);
+	assert_non_null(strstr(text, "\"flow_id\":\"0000000000000001\""));
+	free(text);
+}
+
+static void a_reader_that_leaves_in_the_middle_is_forgotten(void **state)
+{
+	NEEDS_NMD;
+	for (int i = 0; i < 100; i++) {
+		int fd = dial();
+
+		say(fd, "{\"v\":1,\"words\":[\"flows\",\"limit=100000\"]}\n");
+		close(fd);
+	}
+	json_decref(must("status", NULL));
+}
+
+static void more_clients_than_places_are_told_so(void **state)
+{
+	int fds[33];
+	char *text;
+
+	NEEDS_NMD;
+	for (int i = 0; i < 33; i++)
+		fds[i] = dial();
+	text = hear_all(fds[32]);
+	assert_non_null(strstr(text, "too many clients"));
+	free(text);
+	for (int i = 0; i < 32; i++)
+		close(fds[i]);
+	/* The agent may see a new caller before it sees that the others went. */
+	for (int i = 0; i < 100 && ask("status", NULL, NULL, NULL); i++)
+		usleep(20000);
+	json_decref(must("status", NULL));
+}
+
+static void the_policy_verbs_change_what_is_shown(void **state)
+{
+	json_t *done;
+	unsigned rows = 0;
+	int64_t version;
+
+	NEEDS_NMD;
+	done = must("policy block class=tor confirm=60s", NULL);
+	assert_int_equal(number(done, "id"), 1);
+	assert_int_equal(number(done, "confirm_in_s"), 60);
+	version = number(done, "version");
+	json_decref(done);
+	must_fail("policy block class=p2p", NULL, false, "policy confirm");
+	json_decref(must("policy confirm", NULL));
+	must_fail("policy block class=toor", NULL, false, "did you mean tor?");
+	must_fail("policy block class=ssh", NULL, false, "force");
+	done = must("policy apply", "default allow\nblock class=tor\nblock class=p2p\n");
+	assert_int_equal(number(done, "version"), version + 1);
+	assert_int_equal(number(done, "rules"), 2);
+	assert_non_null(
+		strstr(json_string_value(json_object_get(done, "diff")), "+ block class=p2p"));
+	json_decref(done);
+	must_fail("policy apply", "block class=tor\nblok class=p2p\n", false, ":2:");
+	must_fail("policy check", "block class=nonsense\n", false, "nonsense");
+	done = must("policy diff", "default watch\n");
+	assert_non_null(
+		strstr(json_string_value(json_object_get(done, "diff")), "- block class=tor"));
+	json_decref(done);
+	assert_int_equal(ask("policy show", NULL, &rows, &done), 0);
+	assert_int_equal(rows, 2);
+	json_decref(done);
+	json_decref(must("policy remove 1", NULL));
+	must_fail("policy remove 1", NULL, false, "no rule 1");
+	json_decref(must("policy rollback", NULL));
+	rows = 0;
+	assert_int_equal(ask("policy history", NULL, &rows, &done), 0);
+	assert_int_equal(rows, 4);
+	json_decref(done);
+}
+
+static void a_refused_model_changes_nothing(void **state)
+{
+	json_t *before, *after;
+
+	NEEDS_NMD;
+	before = must("model show", NULL);
+	must_fail("model load /etc/passwd", NULL, false, "/etc/passwd");
+	must_fail("model load /nonexistent", NULL, false, "/nonexistent");
+	after = must("model show", NULL);
+	assert_true(json_equal(before, after));
+	json_decref(before);
+	json_decref(after);
+}
+
+static void explain_speaks_in_sentences(void **state)
+{
+	json_t *done;
+
+	NEEDS_NMD;
+	done = must("explain 0000000000000007", NULL);
+	assert_true(json_array_size(json_object_get(done, "why")) >= 2);
+	assert_true(json_is_null(json_object_get(done, "verdict")));
+	assert_true(json_is_object(json_object_get(done, "event")));
+	json_decref(done);
+	must_fail("explain ffff", NULL, false, "not in the store");
+	must_fail("explain 00", NULL, false, "several begin so");
+}
+
+static void a_second_agent_and_a_detach_are_refused_while_one_runs(void **state)
+{
+	NEEDS_NMD;
+	assert_int_equal(wait_status(spawn(NULL)), 1);
+	assert_true(log_says("is locked"));
+	assert_int_equal(wait_status(spawn((const char *[]){"--detach", NULL})), 1);
+	json_decref(must("status", NULL));
+}
+
+static void a_hangup_reads_the_settings_again(void **state)
+{
+	json_t *done;
+
+	NEEDS_NMD;
+	kill(nmd, SIGHUP);
+	done = must("status", NULL);
+	assert_string_equal(json_string_value(json_object_get(done, "mode")), "enforce");
+	json_decref(done);
+	assert_true(log_says("settings read again"));
+}
+
+static json_t *policy_status(void)
+{
+	json_t *status = must("status", NULL);
+	json_t *policy = json_incref(json_object_get(status, "policy"));
+
+	assert_int_equal(number(json_object_get(status, "agent"), "store_rows"), STORED);
+	json_decref(status);
+	return policy;
+}
+
+static void policy_and_events_survive_a_kill_and_a_stop(void **state)
+{
+	static const struct {
+		int signal_number, status;
+	} ends[] = {{SIGKILL, 128 + SIGKILL}, {SIGTERM, 0}, {SIGINT, 0}};
+	json_t *before, *after;
+
+	NEEDS_NMD;
+	before = policy_status();
+	for (size_t i = 0; i < 3; i++) {
+		stop(ends[i].signal_number, ends[i].status);
+		start();
+		after = policy_status();
+		assert_true(json_equal(before, after));
+		json_decref(after);
+	}
+	json_decref(before);
+	assert_true(log_says("maps of a former run taken over"));
+}
+
+static void a_detach_leaves_nothing_behind(void **state)
+{
+	char path[96];
+
+	NEEDS_NMD;
+	stop(SIGTERM, 0);
+	assert_int_equal(wait_status(spawn((const char *[]){"--detach", NULL})), 0);
+	snprintf(path, sizeof(path), "%s/run/bpf/verdicts", dir);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(access(socket_path, F_OK), -1);
+	assert_int_equal(wait_status(spawn((const char *[]){"--detach", NULL})), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(status_has_every_member_of_the_contract),
+		cmocka_unit_test(wrong_words_are_usage_errors_that_say_what_is_right),
+		cmocka_unit_test(each_line_of_several_is_answered_in_turn),
+		cmocka_unit_test(a_line_that_is_no_request_ends_the_connection_only),
+		cmocka_unit_test(a_long_answer_waits_for_a_slow_reader_and_hinders_nobody),
+		cmocka_unit_test(a_reader_that_leaves_in_the_middle_is_forgotten),
+		cmocka_unit_test(more_clients_than_places_are_told_so),
+		cmocka_unit_test(the_policy_verbs_change_what_is_shown),
+		cmocka_unit_test(a_refused_model_changes_nothing),
+		cmocka_unit_test(explain_speaks_in_sentences),
+		cmocka_unit_test(a_second_agent_and_a_detach_are_refused_while_one_runs),
+		cmocka_unit_test(a_hangup_reads_the_settings_again),
+		cmocka_unit_test(policy_and_events_survive_a_kill_and_a_stop),
+		cmocka_unit_test(a_detach_leaves_nothing_behind),
+	};
+
+	return cmocka_run_group_tests(tests, open_all, close_all);
+}
