@@ -188,6 +188,12 @@ net_begin() {
 	fi
 }
 
+# The two hosts say nothing of their own on the wire: no IPv6, and so no multicast reports.
+net_quiet() {
+	in_host sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1
+	in_out sysctl -qw net.ipv6.conf.out0.disable_ipv6=1
+}
+
 # ---- programs -------------------------------------------------------------------------------------
 # start NAME COMMAND...: in the background, output in $WORK/NAME.log; its process id in STARTED. It
 # gets a signal when this shell dies. Never call it in a subshell: that would be its parent.

@@ -28,7 +28,7 @@ struct packet_view {
 };
 
 struct side_count {
-	uint64_t sent, arrived, arrived_bytes;
+	uint64_t sent, sent_bytes, arrived, arrived_bytes;
 };
 
 struct frame_flow {

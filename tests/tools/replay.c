@@ -149,26 +149,35 @@ static void report_flow(const struct frame_flow *flow)
 	       s->sent, s->arrived, c->arrived_bytes + s->arrived_bytes);
 }
 
+static void add_counts(struct side_count *sum, const struct side_count *c)
+{
+	sum->sent += c->sent;
+	sum->sent_bytes += c->sent_bytes;
+	sum->arrived += c->arrived;
+	sum->arrived_bytes += c->arrived_bytes;
+}
+
 static void report(struct replay *r)
 {
-	uint64_t sent = 0, arrived = 0;
+	struct side_count all = {0};
 
 	add_socket_losses(r);
 	for (size_t i = 0; i < r->frames.n_flows; i++) {
 		const struct frame_flow *flow = &r->frames.flow[i];
-		uint64_t flow_sent = flow->by_side[0].sent + flow->by_side[1].sent;
 
-		if (!flow_sent)
+		if (!flow->by_side[0].sent && !flow->by_side[1].sent)
 			continue;
-		sent += flow_sent;
-		arrived += flow->by_side[0].arrived + flow->by_side[1].arrived;
+		add_counts(&all, &flow->by_side[0]);
+		add_counts(&all, &flow->by_side[1]);
 		report_flow(flow);
 	}
-	printf("{\"summary\":true,\"t_ns\":%lu,\"flows\":%zu,\"sent\":%lu,\"arrived\":%lu,"
+	printf("{\"summary\":true,\"t_ns\":%lu,\"flows\":%zu,\"sent\":%lu,\"sent_bytes\":%lu,"
+	       "\"arrived\":%lu,\"arrived_bytes\":%lu,"
 	       "\"not_ip\":%lu,\"too_long\":%lu,\"left_out\":%lu,\"send_failed\":%lu,"
 	       "\"stray\":%lu,\"lost_in_socket\":%lu}\n",
-	       now_ns(), r->frames.n_flows, sent, arrived, r->frames.not_ip, r->frames.too_long,
-	       r->frames.left_out, r->send_failed, r->stray, r->lost_in_socket);
+	       now_ns(), r->frames.n_flows, all.sent, all.sent_bytes, all.arrived,
+	       all.arrived_bytes, r->frames.not_ip, r->frames.too_long, r->frames.left_out,
+	       r->send_failed, r->stray, r->lost_in_socket);
 	fflush(stdout);
 }
 
@@ -208,6 +217,7 @@ static void send_frame(struct replay *r, struct frame *frame)
 			r->send_failed++;
 	}
 	r->frames.flow[frame->flow].by_side[frame->side].sent++;
+	r->frames.flow[frame->flow].by_side[frame->side].sent_bytes += frame->len - FRAME_LINK;
 	if (r->written)
 		write_frame(r->written, frame);
 }
