@@ -46,11 +46,44 @@ static __always_inline bool decide(struct at at, struct packet *p)
 	return reason_drops(reason);
 }
 
-static __always_inline bool packet_way(struct at at, struct packet *p, __u16 outer_vlan)
+/* The walk over IPv6 extension headers: rare, so it starts over, as a global function. */
+static __always_inline enum parse_result parse_walk(struct at at, struct packet *p,
+						    __u32 outer_vlan)
 {
 	struct span s = packet_span(at);
+
+	return parse_ethernet(s.data, s.end, p->info.frame_len, outer_vlan, true, &p->view);
+}
+
+__attribute__((noinline)) int parse_ingress(struct xdp_md *ctx, struct packet *p)
+{
+	return p ? parse_walk((struct at){ctx, HOOK_INGRESS}, p, 0) : PARSE_MALFORMED;
+}
+
+__attribute__((noinline)) int parse_egress(struct __sk_buff *ctx, struct packet *p,
+					   __u32 outer_vlan)
+{
+	return p ? parse_walk((struct at){ctx, HOOK_EGRESS}, p, outer_vlan) : PARSE_MALFORMED;
+}
+
+static __always_inline enum parse_result parse(struct at at, struct packet *p, __u16 outer_vlan)
+{
+	struct span s = packet_span(at);
+	enum parse_result parsed =
+		parse_ethernet(s.data, s.end, p->info.frame_len, outer_vlan, false, &p->view);
+
+	if (parsed != PARSE_EXTENDED)
+		return parsed;
+	__builtin_memset(&p->view, 0, sizeof(p->view));
+	p->wire_bytes = 0;
+	return at.hook == HOOK_EGRESS ? parse_egress(at.ctx, p, outer_vlan)
+				      : parse_ingress(at.ctx, p);
+}
+
+static __always_inline bool packet_way(struct at at, struct packet *p, __u16 outer_vlan)
+{
+	enum parse_result parsed = parse(at, p, outer_vlan);
 	struct packet_view *v = &p->view;
-	enum parse_result parsed = parse_ethernet(s.data, s.end, p->info.frame_len, outer_vlan, v);
 
 	if (config.parse_only)
 		return false;

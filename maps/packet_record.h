@@ -6,8 +6,9 @@
  *
  * A record is this fixed header, then header_bytes bytes from the IP header onward (no link layer,
  * no payload), then payload_bytes bytes of leading payload. The ring holds records of three sizes
- * (bpf_ringbuf_reserve wants a constant): the header alone, + RECORD_DATA_SMALL, +
- * RECORD_DATA_LARGE. Bytes behind header_bytes + payload_bytes are zero.
+ * (bpf_ringbuf_reserve wants a constant): the header alone, + RECORD_DATA_SMALL where neither kind
+ * of bytes takes more than half of that, + RECORD_DATA_LARGE. Bytes behind header_bytes +
+ * payload_bytes are zero.
  *
  * The same struct is filled by the user-space parser from a capture (agent/flow/parse_user.c);
  * tests/bpf holds the two together byte by byte.

@@ -161,7 +161,7 @@ enum reason extractor_packet(struct extractor *x, enum extract_link link, const 
 	if (captured > INT32_MAX)
 		return REASON_MALFORMED;
 	info.frame_len = captured;
-	parsed = link == EXTRACT_ETHERNET ? parse_ethernet(packet, end, info.frame_len, 0, &v)
+	parsed = link == EXTRACT_ETHERNET ? parse_ethernet(packet, end, info.frame_len, 0, true, &v)
 					  : parse_ip(packet, end, &v);
 	if (parsed == PARSE_NOT_IP)
 		return REASON_NOT_IP;

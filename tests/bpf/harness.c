@@ -271,7 +271,7 @@ struct flow_key harness_key(struct packet *p)
 {
 	struct packet_view v;
 
-	assert(parse_ethernet(packet_bytes(p), packet_bytes(p) + p->len, p->len, 0, &v) ==
+	assert(parse_ethernet(packet_bytes(p), packet_bytes(p) + p->len, p->len, 0, true, &v) ==
 	       PARSE_FLOW);
 	return v.key;
 }
