@@ -76,6 +76,14 @@ static void wants_restart(void *ctx, const char *key)
 	log_warning("settings: %s has changed and wants a restart", key);
 }
 
+static void schedule_beats(struct agent *a)
+{
+	uint64_t ms = heartbeat_period_ms(a->settings.fail_open_s);
+	struct timeval period = {.tv_sec = (time_t)(ms / 1000), .tv_usec = ms % 1000 * 1000};
+
+	event_add(a->beat_timer, &period);
+}
+
 static void reload_settings(struct agent *a)
 {
 	struct settings fresh;
@@ -96,6 +104,7 @@ static void reload_settings(struct agent *a)
 	breaker_configure(&a->breaker, a->settings.breaker, a->settings.breaker_share,
 			  a->settings.breaker_flows);
 	heartbeat_set_fail_open(&a->heartbeat, a->settings.fail_open_s);
+	schedule_beats(a);
 	rc = agent_set_mode(a);
 	if (!rc)
 		rc = agent_policy_set_never(a, &e);
@@ -402,16 +411,6 @@ static int start_sinks(struct agent *a, struct error *e)
 	return 0;
 }
 
-static struct event *timer_every(struct agent *a, event_callback_fn fn, uint64_t ms)
-{
-	struct timeval period = {.tv_sec = (time_t)(ms / 1000), .tv_usec = ms % 1000 * 1000};
-	struct event *event = event_new(a->loop, -1, EV_PERSIST, fn, a);
-
-	if (event)
-		event_add(event, &period);
-	return event;
-}
-
 static struct event *watch(struct agent *a, int fd, short what, event_callback_fn fn)
 {
 	struct event *event = event_new(a->loop, fd, what | EV_PERSIST, fn, a);
@@ -423,6 +422,8 @@ static struct event *watch(struct agent *a, int fd, short what, event_callback_f
 
 static int start_loop(struct agent *a, struct error *e)
 {
+	static const struct timeval tick = {.tv_usec = TICK_MS * 1000};
+
 	a->watch_rings = watch(a, rings_epoll_fd(a->rings), EV_READ, on_rings);
 	a->watch_results = watch(a, batcher_result_fd(a->batcher), EV_READ, on_results);
 	a->watch_links = watch(a, links_fd(a->links), EV_READ, on_links);
@@ -430,11 +431,13 @@ static int start_loop(struct agent *a, struct error *e)
 	a->on_int = watch(a, SIGINT, EV_SIGNAL, on_end);
 	a->on_hup = watch(a, SIGHUP, EV_SIGNAL, on_reload);
 	a->drain_timer = evtimer_new(a->loop, on_rings, a);
-	a->tick_timer = timer_every(a, on_tick, TICK_MS);
-	a->beat_timer = timer_every(a, on_beat, heartbeat_period_ms(a->settings.fail_open_s));
+	a->tick_timer = event_new(a->loop, -1, EV_PERSIST, on_tick, a);
+	a->beat_timer = event_new(a->loop, -1, EV_PERSIST, on_beat, a);
 	if (!a->watch_rings || !a->watch_results || !a->watch_links || !a->on_term || !a->on_int ||
 	    !a->on_hup || !a->drain_timer || !a->tick_timer || !a->beat_timer)
 		return error_set(e, -ENOMEM, "the event loop: out of memory");
+	event_add(a->tick_timer, &tick);
+	schedule_beats(a);
 	return 0;
 }
 

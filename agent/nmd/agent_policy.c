@@ -88,8 +88,8 @@ int agent_policy_install(void *ctx, const struct policy *p, char ret_notes[POLIC
 	rc = kernel_policy_write_rezoned(a->kernel, program, rezone, &install, e);
 	if (rc) {
 		/* Half of it may be there: the old one once more, as far as that goes. */
-		if (a->program)
-			kernel_policy_write(a->kernel, a->program, NULL);
+		if (a->program && !kernel_policy_write(a->kernel, a->program, NULL))
+			enforce_rezone(&a->enforce, a->program);
 		return rc;
 	}
 	snprintf(ret_notes, POLICY_NOTES, "%s", program->notes);

@@ -23,6 +23,9 @@ static _Atomic int current_level = LOG_LEVEL_INFO;
 static _Atomic uint32_t current_modules;
 static _Atomic bool to_journal;
 
+/* libbpf drowns the rest: only by its name. */
+#define ALL_MODULES (((1u << N_MODULES) - 1) & ~(1u << LOG_LIBBPF))
+
 int log_level_parse(const char *text, enum log_level *ret_level)
 {
 	for (unsigned i = 0; i < sizeof(level_name) / sizeof(level_name[0]); i++) {
@@ -37,7 +40,7 @@ int log_level_parse(const char *text, enum log_level *ret_level)
 int log_module_parse(const char *text, uint32_t *ret_bits)
 {
 	if (!strcmp(text, "all")) {
-		*ret_bits = ((1u << N_MODULES) - 1) & ~(1u << LOG_LIBBPF);
+		*ret_bits = ALL_MODULES;
 		return 0;
 	}
 	for (unsigned i = 0; i < N_MODULES; i++) {
@@ -51,6 +54,8 @@ int log_module_parse(const char *text, uint32_t *ret_bits)
 
 void log_setup(enum log_level level, uint32_t debug_modules)
 {
+	if (level == LOG_LEVEL_DEBUG)
+		debug_modules |= ALL_MODULES;
 	current_level = level;
 	current_modules = debug_modules;
 	to_journal = getenv("JOURNAL_STREAM") != NULL;
@@ -98,7 +103,7 @@ void log_debug(enum log_module module, const char *format, ...)
 {
 	va_list args;
 
-	if (!log_enabled(LOG_LEVEL_DEBUG) && !(current_modules & (1u << module)))
+	if (!(current_modules & (1u << module)))
 		return;
 	va_start(args, format);
 	log_write(LOG_LEVEL_DEBUG, module_name[module], format, args);

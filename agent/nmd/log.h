@@ -31,7 +31,7 @@ enum log_module {
 };
 
 int log_level_parse(const char *text, enum log_level *ret_level);
-/* A module's name or "all" (but libbpf, which drowns the rest); 0 and its bits. */
+/* A module's name or "all" (but libbpf); 0 and its bits. */
 int log_module_parse(const char *text, uint32_t *ret_bits);
 void log_setup(enum log_level level, uint32_t debug_modules);
 
