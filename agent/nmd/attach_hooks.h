@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Between attach.c and its two sides, attach_xdp.c and attach_egress.c. Nobody else includes this.
+ * Between attach.c and its sides, attach_xdp.c, attach_egress.c and attach_clsact.c. Nobody else
+ * includes this.
  *
  * What is on an interface is written in <pin_dir>/links: a link's pin <ifindex>-ingress or
  * <ifindex>-egress; an empty directory (a bpffs holds no plain files) <ifindex>-dispatcher when
@@ -30,7 +31,7 @@ int attach_xdp(const struct place *place, struct attachment *a, struct error *e)
 /* Never fails: without egress the note tells why, and a->tc is TC_METHOD_NONE. */
 void attach_egress(const struct place *place, struct attachment *a);
 
-/* Filter and qdisc of ours, through attach_egress.c's mark; nothing there is no error. */
+/* attach_clsact.c; removing what is not there is no error. */
 int attach_clsact(const struct place *place, const char *pin_dir, bool *ret_adopted,
 		  struct error *e);
 int attach_clsact_remove(const char *pin_dir, int ifindex, struct error *e);

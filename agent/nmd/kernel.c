@@ -367,7 +367,7 @@ int kernel_open(const struct kernel_config *config, struct kernel **ret_kernel, 
 	err = fill(k, e);
 	if (err) {
 		if (!k->adopted)
-			pins_remove_maps(config->pin_dir, NULL);
+			pins_remove(config->pin_dir, NULL);
 		return err;
 	}
 	*ret_kernel = take_ptr(k);

@@ -221,7 +221,7 @@ static void maps_too_large_for_the_memory_are_an_error_that_says_so(void **state
 	assert_true(open_with(&config, &e) < 0);
 	if (!strstr(e.text, "max_verdicts 2000000000"))
 		fail_msg("%s", e.text);
-	/* and nothing is left of it */
+	assert_int_equal(access(pin_dir, F_OK), -1); /* nothing is left of it */
 	config.max_verdicts = 1024;
 	assert_int_equal(open_with(&config, &e), 0);
 }
