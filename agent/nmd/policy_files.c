@@ -312,9 +312,9 @@ int policy_files_list(const char *dir, struct policy_version **ret_versions, uin
 	while ((entry = readdir(folder))) {
 		struct policy_version *more;
 		uint32_t version;
-		char suffix[8] = "";
+		char suffix[9] = ""; /* one more than ".policy": "000007.policy.new" is none */
 
-		if (sscanf(entry->d_name, "%" SCNu32 "%7s", &version, suffix) != 2 ||
+		if (sscanf(entry->d_name, "%" SCNu32 "%8s", &version, suffix) != 2 ||
 		    strcmp(suffix, ".policy"))
 			continue;
 		more = realloc(versions, (n + 1) * sizeof(*versions));

@@ -16,7 +16,9 @@ struct policy_state {
 	struct policy *current;
 	struct policy *confirmed; /* while a change is pending: what it goes back to */
 	struct policy_pointer pointer;
-	uint32_t newest; /* highest version on disk */
+	uint32_t newest;               /* highest version given out */
+	struct policy_version unsaved; /* in force, but not on disk yet; version 0 = none */
+	int64_t ticked_s;              /* the wall clock at the last tick, 0 = none yet */
 };
 
 static void policy_freep(struct policy **p)
@@ -36,6 +38,7 @@ struct step {
 	int64_t now_s;
 	uint32_t confirm_s;
 	bool keep_pending; /* what waits for a confirmation goes on waiting */
+	bool must; /* the end of something that acts: comes whether or not it can be saved */
 };
 
 static void prune(struct policy_state *ps)
@@ -69,6 +72,45 @@ static int refuse_while_pending(const struct policy_state *ps, int64_t now_s, st
 			 ps->pointer.confirm_at_s > now_s ? ps->pointer.confirm_at_s - now_s : 0);
 }
 
+/* What came into force while the disk took nothing. */
+static int save_unsaved(struct policy_state *ps, struct error *e)
+{
+	int rc;
+
+	if (!ps->unsaved.version)
+		return 0;
+	rc = policy_files_write(ps->dir, &ps->unsaved, ps->current, e);
+	if (!rc)
+		rc = policy_files_write_pointer(ps->dir, &ps->pointer, e);
+	if (rc) {
+		policy_files_remove(ps->dir, ps->unsaved.version);
+		return rc;
+	}
+	ps->unsaved = (struct policy_version){0};
+	return 0;
+}
+
+/* The version's file, the kernel, the pointer. *ret_unsaved: in force, though not on disk. */
+static int put_in_force(struct policy_state *ps, const struct policy *next,
+			const struct policy_version *about, const struct policy_pointer *pointer,
+			bool must, char notes[POLICY_NOTES], bool *ret_unsaved, struct error *e)
+{
+	int saved = policy_files_write(ps->dir, about, next, e);
+	int rc = saved && !must ? saved : ps->config.install(ps->config.ctx, next, notes, e);
+
+	if (!rc && !saved) {
+		saved = policy_files_write_pointer(ps->dir, pointer, e);
+		if (saved && !must) {
+			rc = saved;
+			ps->config.install(ps->config.ctx, ps->current, notes, NULL);
+		}
+	}
+	if (rc || saved)
+		policy_files_remove(ps->dir, about->version);
+	*ret_unsaved = saved;
+	return rc;
+}
+
 /* next is taken, also on failure. The pointer moves last. */
 static int commit(struct policy_state *ps, struct policy *next, const struct step *step,
 		  struct policy_change *change, struct error *e)
@@ -76,8 +118,11 @@ static int commit(struct policy_state *ps, struct policy *next, const struct ste
 	cleanup(policy_freep) struct policy *owned = next;
 	struct policy_version about = {.version = ps->newest + 1, .time_s = step->now_s};
 	struct policy_pointer pointer = {0};
-	int rc;
+	bool unsaved;
+	int rc = step->must ? 0 : save_unsaved(ps, e);
 
+	if (rc)
+		return rc;
 	if (step->keep_pending)
 		pointer = ps->pointer;
 	pointer.version = about.version;
@@ -88,19 +133,14 @@ static int commit(struct policy_state *ps, struct policy *next, const struct ste
 		pointer.revert_to = ps->pointer.version;
 	}
 	set_expiries(owned, step->now_s);
-	rc = policy_files_write(ps->dir, &about, owned, e);
+	rc = put_in_force(ps, owned, &about, &pointer, step->must, change->notes, &unsaved, e);
 	if (rc)
 		return rc;
-	rc = ps->config.install(ps->config.ctx, owned, change->notes, e);
-	if (!rc) {
-		rc = policy_files_write_pointer(ps->dir, &pointer, e);
-		if (rc)
-			ps->config.install(ps->config.ctx, ps->current, change->notes, NULL);
-	}
-	if (rc) {
-		policy_files_remove(ps->dir, about.version);
-		return rc;
-	}
+	if (unsaved && !ps->unsaved.version)
+		log_error("policy: version %" PRIu32 " is in force but cannot be saved, tried "
+			  "again: %s",
+			  about.version, e->text);
+	ps->unsaved = unsaved ? about : (struct policy_version){0};
 	if (!step->keep_pending) {
 		policy_free(ps->confirmed);
 		ps->confirmed = step->confirm_s ? take_ptr(ps->current) : NULL;
@@ -127,7 +167,7 @@ int policy_state_add(struct policy_state *ps, int64_t now_s, const char *by,
 		     struct error *e)
 {
 	char summary[POLICY_SUMMARY];
-	struct step step = {by, summary, now_s, (uint32_t)rule->confirm_s, false};
+	struct step step = {by, summary, now_s, (uint32_t)rule->confirm_s, false, false};
 	struct policy *next;
 	int id, rc = refuse_while_pending(ps, now_s, e);
 
@@ -158,7 +198,7 @@ int policy_state_remove(struct policy_state *ps, int64_t now_s, const char *by, 
 			struct policy_change *ret_change, struct error *e)
 {
 	char summary[POLICY_SUMMARY], text[POLICY_SUMMARY - 16] = "";
-	struct step step = {by, summary, now_s, 0, false};
+	struct step step = {by, summary, now_s, 0, false, false};
 	const struct policy_rule *rule = find_rule(ps->current, id);
 	struct policy *next;
 	int rc = refuse_while_pending(ps, now_s, e);
@@ -184,7 +224,7 @@ int policy_state_apply(struct policy_state *ps, int64_t now_s, const char *by,
 		       struct policy_change *ret_change, struct error *e)
 {
 	char summary[POLICY_SUMMARY];
-	struct step step = {by, summary, now_s, confirm_s, false};
+	struct step step = {by, summary, now_s, confirm_s, false, false};
 	struct policy *next;
 	int rc = refuse_while_pending(ps, now_s, e);
 
@@ -228,7 +268,7 @@ int policy_state_rollback(struct policy_state *ps, int64_t now_s, const char *by
 			  struct policy_change *ret_change, struct error *e)
 {
 	char summary[POLICY_SUMMARY];
-	struct step step = {by, summary, now_s, 0, false};
+	struct step step = {by, summary, now_s, 0, false, false};
 	struct policy *old;
 	int rc;
 
@@ -251,7 +291,9 @@ int policy_state_confirm(struct policy_state *ps, uint32_t *ret_version, struct 
 
 	if (!ps->pointer.confirm_at_s)
 		return error_set(e, -ENOENT, "no change waits for a confirmation");
-	rc = policy_files_write_pointer(ps->dir, &pointer, e);
+	rc = save_unsaved(ps, e);
+	if (!rc)
+		rc = policy_files_write_pointer(ps->dir, &pointer, e);
 	if (rc)
 		return rc;
 	ps->pointer = pointer;
@@ -264,7 +306,7 @@ int policy_state_confirm(struct policy_state *ps, uint32_t *ret_version, struct 
 static bool undo_unconfirmed(struct policy_state *ps, int64_t now_s)
 {
 	char summary[POLICY_SUMMARY];
-	struct step step = {AGENT_ITSELF, summary, now_s, 0, false};
+	struct step step = {AGENT_ITSELF, summary, now_s, 0, false, true};
 	struct policy_change change;
 	struct error e = {0};
 	uint32_t version = ps->pointer.revert_to;
@@ -286,7 +328,7 @@ static bool undo_unconfirmed(struct policy_state *ps, int64_t now_s)
 static bool end_rules(struct policy_state *ps, int64_t now_s)
 {
 	char summary[POLICY_SUMMARY] = "", text[160];
-	struct step step = {AGENT_ITSELF, summary, now_s, 0, ps->pointer.confirm_at_s != 0};
+	struct step step = {AGENT_ITSELF, summary, now_s, 0, ps->pointer.confirm_at_s != 0, true};
 	struct policy_change change = {0};
 	struct error e = {0};
 	struct policy *next = NULL;
@@ -312,9 +354,34 @@ static bool end_rules(struct policy_state *ps, int64_t now_s)
 	return true;
 }
 
+static void end_earlier(struct policy *p, int64_t by_s)
+{
+	for (uint32_t i = 0; p && i < p->n_rules; i++)
+		if (p->rules[i].for_s && p->rules[i].expires_at)
+			p->rules[i].expires_at -= by_s;
+}
+
+/* A clock that is set back must lengthen no time that was asked for as a length. */
+static void follow_clock(struct policy_state *ps, int64_t now_s)
+{
+	int64_t back_s = ps->ticked_s - now_s;
+
+	if (ps->ticked_s && back_s > 0) {
+		if (ps->pointer.confirm_at_s)
+			ps->pointer.confirm_at_s -= back_s;
+		end_earlier(ps->current, back_s);
+		end_earlier(ps->confirmed, back_s);
+	}
+	ps->ticked_s = now_s;
+}
+
 bool policy_state_tick(struct policy_state *ps, int64_t now_s)
 {
-	bool undone = undo_unconfirmed(ps, now_s);
+	bool undone;
+
+	follow_clock(ps, now_s);
+	save_unsaved(ps, NULL);
+	undone = undo_unconfirmed(ps, now_s);
 
 	return end_rules(ps, now_s) || undone;
 }

@@ -359,6 +359,78 @@ static void what_a_killed_write_left_behind_disturbs_nobody(void **state)
 	assert_int_equal(change.version, 3);
 }
 
+static void a_version_that_was_never_written_whole_is_not_rolled_back_to(void **state)
+{
+	(void)state;
+	add("block class=tor");
+	tree_write(policy_dir, "000002.policy.new", "half a fi");
+	reopen(NOW);
+	add("block class=p2p");
+	assert_int_equal(policy_state_rollback(ps, NOW, "tester", -1, &change, &e), 0);
+	assert_not_in_force("block class=p2p");
+	assert_in_force("block class=tor");
+}
+
+/* No file can be made where the folder is none any more. */
+static void lose_disk(bool lost)
+{
+	char aside[96];
+
+	snprintf(aside, sizeof(aside), "%s.aside", policy_dir);
+	assert_int_equal(lost ? rename(policy_dir, aside) : rename(aside, policy_dir), 0);
+}
+
+static void an_unconfirmed_change_is_undone_also_when_nothing_can_be_saved(void **state)
+{
+	(void)state;
+	add("block class=tor");
+	add("block class=p2p confirm=60s");
+	lose_disk(true);
+	assert_true(policy_state_tick(ps, NOW + 60));
+	assert_not_in_force("block class=p2p");
+	assert_in_force("block class=tor");
+	assert_int_equal(pointer().confirm_at_s, 0);
+	assert_int_not_equal(add_at(NOW + 61, "block class=voip"), 0);
+	assert_not_in_force("block class=voip");
+	lose_disk(false);
+	policy_state_tick(ps, NOW + 62);
+	reopen(NOW + 63);
+	assert_int_equal(pointer().version, 3);
+	assert_not_in_force("block class=p2p");
+	assert_in_force("block class=tor");
+}
+
+static void a_rule_with_for_ends_also_when_nothing_can_be_saved(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	add("block class=tor for=1h");
+	lose_disk(true);
+	assert_true(policy_state_tick(ps, NOW + 3600));
+	assert_not_in_force("block class=tor");
+	before = n_installs;
+	assert_false(policy_state_tick(ps, NOW + 3601));
+	assert_int_equal(n_installs, before);
+	lose_disk(false);
+	reopen(NOW + 3602);
+	assert_not_in_force("block class=tor");
+}
+
+static void a_clock_that_is_set_back_lengthens_nothing(void **state)
+{
+	(void)state;
+	add("block class=tor for=1h");
+	add("block class=p2p confirm=60s");
+	assert_false(policy_state_tick(ps, NOW + 30));
+	assert_false(policy_state_tick(ps, NOW - 86400 + 30));
+	assert_true(policy_state_tick(ps, NOW - 86400 + 60));
+	assert_not_in_force("block class=p2p");
+	assert_in_force("block class=tor");
+	assert_true(policy_state_tick(ps, NOW - 86400 + 3600));
+	assert_not_in_force("block class=tor");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -381,6 +453,10 @@ int main(void)
 		TEST(history_is_bounded_and_keeps_the_current_version),
 		TEST(damaged_files_are_an_error_that_names_them),
 		TEST(what_a_killed_write_left_behind_disturbs_nobody),
+		TEST(a_version_that_was_never_written_whole_is_not_rolled_back_to),
+		TEST(an_unconfirmed_change_is_undone_also_when_nothing_can_be_saved),
+		TEST(a_rule_with_for_ends_also_when_nothing_can_be_saved),
+		TEST(a_clock_that_is_set_back_lengthens_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
