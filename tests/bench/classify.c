@@ -40,6 +40,8 @@ static int add_capture(const char *path, const struct stat *st, int kind, struct
 	const char *dot = strrchr(path, '.');
 
 	(void)st, (void)ftw;
+	if (strstr(path, "/malformed/"))
+		return 0; /* nmctl would rightly end with an error */
 	if (kind == FTW_F && dot && (!strcmp(dot, ".pcap") || !strcmp(dot, ".pcapng")) &&
 	    n_captures < MAX_ARGUMENTS)
 		arguments[6 + n_captures++] = strdup(path);
