@@ -20,10 +20,11 @@
 #include "agent/nmd/privileges.h"
 #include "agent/wire/wire.h"
 
-#define LISTEN_BACKLOG 16
-#define FOLLOWER_BYTES (4 << 20)   /* a follower that is so far behind is dropped */
-#define STREAM_LOW     (64 << 10)  /* a stream goes on when so little is left to be sent */
-#define STREAM_HIGH    (256 << 10) /* and rests when so much is */
+#define LISTEN_BACKLOG  16
+#define FOLLOWER_BYTES  (4 << 20)   /* a follower that is so far behind is dropped */
+#define STREAM_LOW      (64 << 10)  /* a stream goes on when so little is left to be sent */
+#define STREAM_HIGH     (256 << 10) /* and rests when so much is; requests wait then, too */
+#define REQUESTS_A_TURN 8           /* of one client, before the loop turns to others */
 
 static const struct control_verb verbs[] = {
 	{{"status", NULL}, control_status, "what runs, and what it counted"},
@@ -59,7 +60,8 @@ struct control_client {
 	char by[POLICY_BY];
 	struct control_stream stream; /* fill NULL: none */
 	bool follows;
-	bool closing; /* once the output is sent */
+	bool sent_all; /* it will send no more: over when its requests are answered */
+	bool closing;  /* once the output is sent */
 };
 
 struct control_server {
@@ -138,8 +140,10 @@ static void run_stream(struct control_client *c)
 	if (more)
 		return;
 	if (c->stream.follow) {
-		/* Rows that came meanwhile were part of the stream: nothing is missed. */
+		/* Rows that came meanwhile were part of the stream: nothing is missed. Reading
+		 * tells when the follower goes. */
 		c->follows = true;
+		bufferevent_enable(c->bev, EV_READ);
 		return;
 	}
 	end_stream(c);
@@ -232,20 +236,55 @@ static void take_line(struct control_client *c, const char *line, size_t len)
 	wire_request_fini(&r);
 }
 
-static void on_read(struct bufferevent *bev, void *ctx)
+static bool may_take(const struct control_client *c)
 {
-	struct control_client *c = ctx;
-	struct evbuffer *input = bufferevent_get_input(bev);
+	return !c->closing && !c->stream.fill && evbuffer_get_length(output_of(c)) < STREAM_HIGH;
+}
+
+/* A client that does not read its answers gets no more of them, and one that asks much lets the
+ * loop do its other work in between. */
+static void take_lines(struct control_client *c)
+{
+	struct evbuffer *input = bufferevent_get_input(c->bev);
+	unsigned n = 0;
 	char *line;
 	size_t len;
 
-	while (!c->closing && !c->stream.fill &&
+	while (may_take(c) && n < REQUESTS_A_TURN &&
 	       (line = evbuffer_readln(input, &len, EVBUFFER_EOL_LF))) {
 		take_line(c, line, len);
 		free(line);
+		n++;
 	}
-	if (!c->closing && !c->stream.fill && evbuffer_get_length(input) >= WIRE_MAX_LINE)
+	if (n == REQUESTS_A_TURN)
+		bufferevent_trigger(c->bev, EV_READ,
+				    BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+	else if (may_take(c) && evbuffer_get_length(input) >= WIRE_MAX_LINE)
 		refuse_line(c, "request: a line is too long");
+}
+
+static bool has_line(const struct control_client *c)
+{
+	struct evbuffer *input = bufferevent_get_input(c->bev);
+
+	return evbuffer_search_eol(input, NULL, NULL, EVBUFFER_EOL_LF).pos >= 0;
+}
+
+static void end_if_over(struct control_client *c)
+{
+	if (c->stream.fill || evbuffer_get_length(output_of(c)))
+		return;
+	if (c->closing || (c->sent_all && !has_line(c)))
+		client_free(c);
+}
+
+static void on_read(struct bufferevent *bev, void *ctx)
+{
+	struct control_client *c = ctx;
+
+	(void)bev;
+	take_lines(c);
+	end_if_over(c);
 }
 
 /* The output is short again. */
@@ -253,13 +292,11 @@ static void on_write(struct bufferevent *bev, void *ctx)
 {
 	struct control_client *c = ctx;
 
-	if (c->stream.fill && !c->follows) {
+	(void)bev;
+	if (c->stream.fill && !c->follows)
 		run_stream(c);
-		if (!c->stream.fill)
-			on_read(bev, c); /* requests that came during the stream */
-	}
-	if (c->closing && !c->stream.fill && !evbuffer_get_length(output_of(c)))
-		client_free(c);
+	take_lines(c); /* requests that came meanwhile */
+	end_if_over(c);
 }
 
 static void on_client_event(struct bufferevent *bev, short what, void *ctx)
@@ -267,12 +304,13 @@ static void on_client_event(struct bufferevent *bev, short what, void *ctx)
 	struct control_client *c = ctx;
 
 	(void)bev;
-	/* Who only stopped sending still gets the answer; who is gone fails at the next write. */
-	if ((what & BEV_EVENT_EOF) && !c->follows &&
-	    (c->stream.fill || evbuffer_get_length(output_of(c))))
-		c->closing = true;
-	else if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR))
+	/* Who only stopped sending still gets the answers; who is gone fails at the next write. */
+	if ((what & BEV_EVENT_EOF) && !c->follows) {
+		c->sent_all = true;
+		end_if_over(c);
+	} else if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR)) {
 		client_free(c);
+	}
 }
 
 /* ---- clients ---- */

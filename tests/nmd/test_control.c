@@ -343,6 +343,75 @@ static void a_reader_that_leaves_in_the_middle_is_forgotten(void **state)
 	json_decref(must("status", NULL));
 }
 
+static void a_follower_that_leaves_gives_its_place_back(void **state)
+{
+	int fds[20];
+
+	NEEDS_NMD;
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 20; i++) {
+			fds[i] = dial();
+			say(fds[i], "{\"v\":1,\"words\":[\"flows\",\"follow\",\"class=none\"]}\n");
+		}
+		for (int i = 0; i < 100 && ask("status", NULL, NULL, NULL); i++)
+			usleep(20000);
+		json_decref(must("status", NULL));
+		for (int i = 0; i < 20; i++)
+			close(fds[i]);
+	}
+}
+
+static long resident_kb(void)
+{
+	char path[64], line[128];
+	long kb = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", nmd);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		sscanf(line, "VmRSS: %ld", &kb);
+	fclose(file);
+	return kb;
+}
+
+/* 20,000 answers are some 80 MB. */
+static void who_asks_and_does_not_read_is_not_answered_on_and_on(void **state)
+{
+	static const char request[] = "{\"v\":1,\"words\":[\"classes\"]}\n";
+	const struct timeval patience = {.tv_sec = 1};
+	long before;
+	int fd;
+
+	NEEDS_NMD;
+	before = resident_kb();
+	fd = dial();
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	for (int i = 0; i < 20000; i++)
+		if (send(fd, request, strlen(request), MSG_NOSIGNAL) < 0)
+			break;
+	json_decref(must("status", NULL));
+	assert_true(resident_kb() - before < 16384);
+	close(fd);
+}
+
+static void many_requests_in_one_breath_are_all_answered(void **state)
+{
+	static const char request[] = "{\"v\":1,\"words\":[\"classes\"]}\n";
+	char *text;
+	int fd;
+
+	NEEDS_NMD;
+	fd = dial();
+	for (int i = 0; i < 500; i++)
+		say(fd, request);
+	shutdown(fd, SHUT_WR);
+	text = hear_all(fd);
+	assert_int_equal(lines_with(text, "{\"done\""), 500);
+	free(text);
+}
+
 static void more_clients_than_places_are_told_so(void **state)
 {
 	int fds[33];
@@ -503,6 +572,9 @@ int main(void)
 		cmocka_unit_test(a_line_that_is_no_request_ends_the_connection_only),
 		cmocka_unit_test(a_long_answer_waits_for_a_slow_reader_and_hinders_nobody),
 		cmocka_unit_test(a_reader_that_leaves_in_the_middle_is_forgotten),
+		cmocka_unit_test(a_follower_that_leaves_gives_its_place_back),
+		cmocka_unit_test(who_asks_and_does_not_read_is_not_answered_on_and_on),
+		cmocka_unit_test(many_requests_in_one_breath_are_all_answered),
 		cmocka_unit_test(more_clients_than_places_are_told_so),
 		cmocka_unit_test(the_policy_verbs_change_what_is_shown),
 		cmocka_unit_test(a_refused_model_changes_nothing),
