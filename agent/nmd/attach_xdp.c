@@ -142,6 +142,8 @@ static int attach_free(const struct place *place, const struct link_place *link,
 {
 	struct error why = {0};
 
+	/* A mark here is of an earlier interface with this number. */
+	attach_unmark(kernel_pin_dir(place->k), place->ifindex, "dispatcher");
 	if (!dispatcher_supported())
 		attach_note(a, "no XDP dispatcher: the kernel does not load freplace programs");
 	if (place->options.no_dispatcher || !dispatcher_supported())

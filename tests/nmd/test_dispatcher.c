@@ -130,6 +130,23 @@ static void after_a_reload_the_new_program_runs_in_the_dispatcher(void **state)
 	assert_int_equal(packets_seen(*state), N_FRAMES);
 }
 
+static void an_interface_that_returns_under_its_old_number_is_attached_anew(void **state)
+{
+	struct attachment a;
+
+	if (!have_dispatcher)
+		skip();
+	a = attach_a(*state);
+	veth_remove();
+	assert_int_equal(shell("ip link add " END_A " index %d type veth peer name " END_B
+			       " && ip link set " END_A " up && ip link set " END_B " up",
+			       a.ifindex),
+			 0);
+	assert_false(attach_a(*state).adopted);
+	send_frames(END_B, N_FRAMES);
+	assert_int_equal(packets_seen(*state), N_FRAMES);
+}
+
 static void another_program_in_the_dispatcher_is_joined_and_stays(void **state)
 {
 	struct bpf_object *other;
@@ -183,6 +200,7 @@ int main(void)
 		TEST(a_free_interface_gets_a_dispatcher),
 		TEST(a_restarted_agent_replaces_its_program_in_the_dispatcher),
 		TEST(after_a_reload_the_new_program_runs_in_the_dispatcher),
+		TEST(an_interface_that_returns_under_its_old_number_is_attached_anew),
 		TEST(another_program_in_the_dispatcher_is_joined_and_stays),
 		TEST(another_program_may_join_ours_later),
 	};
