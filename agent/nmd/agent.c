@@ -519,8 +519,9 @@ void agent_stop(struct agent *a)
 					a->beat_timer,  a->tick_timer,    a->drain_timer,
 					a->on_term,     a->on_int,        a->on_hup};
 
+	/* What still waits for the model is sent up anew to the next agent: no reason to linger. */
 	if (a->batcher)
-		batcher_drain(a->batcher);
+		batcher_collect(a->batcher);
 	for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		free_event(events[i]);
 	control_stop(a->control);

@@ -52,7 +52,7 @@ int batcher_add(struct batcher *b, const struct flow_info *info, const struct fl
 		enum ready_reason why);
 int batcher_result_fd(const struct batcher *b);
 void batcher_collect(struct batcher *b);
-/* Waits until everything queued is judged, and collects it: shutdown and tests. */
+/* Waits until everything queued is judged, and collects it: for tests. */
 void batcher_drain(struct batcher *b);
 
 /* A swap in two steps, so that what can fail comes before what cannot: a judge is a model with its
