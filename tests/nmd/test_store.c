@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <sqlite3.h>
 #include <sys/mount.h>
 #include <sched.h>
 #include "agent/nmd/store.h"
@@ -261,6 +262,25 @@ static void pages_in_the_middle_that_are_overwritten_are_noticed(void **state)
 	assert_int_equal(find(&(struct store_filter){0}, 10).n, 0);
 }
 
+static void a_data_base_in_other_hands_is_not_taken_for_damaged(void **state)
+{
+	char aside[96];
+	sqlite3 *other;
+
+	(void)state;
+	put(1, "tor");
+	store_close(store);
+	store = NULL;
+	snprintf(aside, sizeof(aside), "%s.damaged", path);
+	assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_not_equal(open_rows(100000), 0);
+	sqlite3_close(other);
+	assert_int_equal(access(aside, F_OK), -1);
+	assert_int_equal(open_rows(100000), 0);
+	assert_int_equal(find(&(struct store_filter){0}, 10).n, 1);
+}
+
 static void a_full_disk_is_counted_and_the_store_goes_on(void **state)
 {
 	struct store_counters counters;
@@ -318,6 +338,7 @@ int main(void)
 		TEST(events_survive_the_agent),
 		TEST(a_damaged_file_is_moved_aside_and_a_new_one_begun),
 		TEST(pages_in_the_middle_that_are_overwritten_are_noticed),
+		TEST(a_data_base_in_other_hands_is_not_taken_for_damaged),
 		TEST(a_full_disk_is_counted_and_the_store_goes_on),
 		TEST(no_rows_means_no_store),
 	};
