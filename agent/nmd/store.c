@@ -43,11 +43,15 @@ static const char find_sql[] =
 static const char prune_sql[] = "DELETE FROM events WHERE id <= "
 				"(SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?1)";
 
+#define RETRY_NS (60 * NS_PER_S) /* to open what could not be opened */
+
 struct store {
-	sqlite3 *db;
+	sqlite3 *db; /* NULL: no store wanted, or it could not be opened */
+	char *path;
 	sqlite3_stmt *insert, *start, *query, *find, *prune;
 	uint64_t max_rows;
 	uint32_t in_transaction; /* events; 0 = none open */
+	uint64_t retry_at_ns;
 	struct store_counters counters;
 	struct log_limit complaints;
 };
@@ -102,7 +106,22 @@ static int prepare_all(struct store *s)
 	return 0;
 }
 
-/* -EUCLEAN: the file is no data base of ours, or damaged. */
+/* -EUCLEAN: the file is no data base of ours, or damaged. A full disk, a lock or a failing device
+ * say nothing about it. */
+static int failure(const struct store *s)
+{
+	switch (sqlite3_errcode(s->db)) {
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+	case SQLITE_ERROR: /* tables that are not ours */
+		return -EUCLEAN;
+	case SQLITE_FULL:
+		return -ENOSPC;
+	default:
+		return -EIO;
+	}
+}
+
 static int open_file(struct store *s, const char *path)
 {
 	int64_t version;
@@ -110,9 +129,11 @@ static int open_file(struct store *s, const char *path)
 	if (sqlite3_open_v2(path, &s->db,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK)
-		return sqlite3_errcode(s->db) == SQLITE_NOTADB ? -EUCLEAN : -EIO;
+		return failure(s);
 	sqlite3_busy_timeout(s->db, 1000);
-	version = single_number(s, "PRAGMA user_version", -1);
+	version = single_number(s, "PRAGMA user_version", INT64_MIN);
+	if (version == INT64_MIN)
+		return failure(s);
 	if (version < 0 || version > SCHEMA)
 		return -EUCLEAN;
 	if (version && single_number(s,
@@ -121,7 +142,7 @@ static int open_file(struct store *s, const char *path)
 				     0) != 1)
 		return -EUCLEAN;
 	if (execute(s, schema_sql) || prepare_all(s))
-		return sqlite3_errcode(s->db) == SQLITE_FULL ? -ENOSPC : -EUCLEAN;
+		return failure(s);
 	s->counters.rows = (uint64_t)single_number(s, "SELECT count(*) FROM events", 0);
 	return 0;
 }
@@ -151,25 +172,33 @@ static void move_aside(const char *path)
 	log_warning("store: %s is damaged: moved to %s.damaged, a new one is begun", path, path);
 }
 
+/* History that cannot be kept is no reason not to guard. */
+static void open_or_complain(struct store *s)
+{
+	int rc = open_file(s, s->path);
+
+	if (rc == -EUCLEAN) {
+		close_file(s);
+		move_aside(s->path);
+		rc = open_file(s, s->path);
+	}
+	if (!rc)
+		return;
+	log_error("store %s: %s: flow events are not kept; tried again each minute", s->path,
+		  s->db ? sqlite3_errmsg(s->db) : strerror(-rc));
+	close_file(s);
+	s->retry_at_ns = clock_monotonic_ns() + RETRY_NS;
+}
+
 int store_open(const char *path, uint64_t max_rows, struct store **ret_store, struct error *e)
 {
 	cleanup(store_closep) struct store *s = calloc(1, sizeof(*s));
-	int rc;
 
-	if (!s)
+	if (!s || !(s->path = strdup(path)))
 		return error_set(e, -ENOMEM, "out of memory");
 	s->max_rows = max_rows;
-	if (max_rows) {
-		rc = open_file(s, path);
-		if (rc == -EUCLEAN) {
-			close_file(s);
-			move_aside(path);
-			rc = open_file(s, path);
-		}
-		if (rc)
-			return error_set(e, rc, "store %s: %s", path,
-					 s->db ? sqlite3_errmsg(s->db) : strerror(-rc));
-	}
+	if (max_rows)
+		open_or_complain(s);
 	*ret_store = take_ptr(s);
 	return 0;
 }
@@ -196,6 +225,7 @@ void store_close(struct store *s)
 		commit(s);
 		close_file(s);
 	}
+	free(s->path);
 	free(s);
 }
 
@@ -250,8 +280,10 @@ void store_event(void *ctx, const struct flow_event *event)
 {
 	struct store *s = ctx;
 
-	if (!s->max_rows)
+	if (!s->db) {
+		s->counters.dropped += s->max_rows > 0;
 		return;
+	}
 	if (!s->in_transaction && execute(s, "BEGIN")) {
 		s->counters.dropped++;
 		complain(s, "begin");
@@ -277,7 +309,9 @@ void store_tick(struct store *s)
 {
 	uint64_t over;
 
-	if (!s->max_rows)
+	if (!s->db && s->max_rows && clock_monotonic_ns() >= s->retry_at_ns)
+		open_or_complain(s);
+	if (!s->db)
 		return;
 	commit(s);
 	over = s->max_rows + s->max_rows / PRUNE_SLACK;
@@ -344,7 +378,7 @@ int store_start_of(struct store *s, const struct store_filter *filter, uint64_t 
 	int rc;
 
 	*ret_id = id;
-	if (!s->max_rows || !limit)
+	if (!s->db || !limit)
 		return 0;
 	bind_filter(s->start, filter);
 	sqlite3_bind_int64(s->start, 7, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
@@ -360,7 +394,7 @@ int store_query(struct store *s, const struct store_filter *filter, int64_t firs
 {
 	int rc, rows = 0;
 
-	if (!s->max_rows)
+	if (!s->db)
 		return 0;
 	bind_filter(s->query, filter);
 	sqlite3_bind_int64(s->query, 7, first);
@@ -387,6 +421,8 @@ int store_find(struct store *s, const char *prefix, json_t **ret_event, struct e
 				 prefix);
 	if (!s->max_rows)
 		return error_set(e, -ENOENT, "flow %s: the store is off (store_rows = 0)", prefix);
+	if (!s->db)
+		return error_set(e, -EIO, "flow %s: the store could not be opened", prefix);
 	sqlite3_bind_text(s->find, 1, prefix, -1, SQLITE_TRANSIENT);
 	while ((rc = sqlite3_step(s->find)) == SQLITE_ROW)
 		if (!rows++)

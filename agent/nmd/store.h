@@ -11,7 +11,8 @@
 
 struct store;
 
-/* max_rows 0: nothing is kept, queries find nothing. */
+/* max_rows 0: nothing is kept, queries find nothing. So it is, with a count and a complaint, as
+ * long as the file cannot be opened; only want of memory is an error. */
 int store_open(const char *path, uint64_t max_rows, struct store **ret_store, struct error *e);
 void store_close(struct store *s); /* accepts NULL; commits */
 

@@ -264,6 +264,7 @@ static void pages_in_the_middle_that_are_overwritten_are_noticed(void **state)
 
 static void a_data_base_in_other_hands_is_not_taken_for_damaged(void **state)
 {
+	struct store_counters counters;
 	char aside[96];
 	sqlite3 *other;
 
@@ -274,7 +275,11 @@ static void a_data_base_in_other_hands_is_not_taken_for_damaged(void **state)
 	snprintf(aside, sizeof(aside), "%s.damaged", path);
 	assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-	assert_int_not_equal(open_rows(100000), 0);
+	assert_int_equal(open_rows(100000), 0);
+	put(2, "tor");
+	store_counters(store, &counters);
+	assert_int_equal(counters.dropped, 1);
+	store_close(store);
 	sqlite3_close(other);
 	assert_int_equal(access(aside, F_OK), -1);
 	assert_int_equal(open_rows(100000), 0);
@@ -309,6 +314,36 @@ static void a_full_disk_is_counted_and_the_store_goes_on(void **state)
 	assert_int_equal(find(&(struct store_filter){0}, 10).n, 1);
 }
 
+static void a_disk_that_is_full_from_the_start_costs_events_only(void **state)
+{
+	struct store_counters counters;
+	json_t *event;
+	char aside[96];
+
+	(void)state;
+	store_close(store);
+	store = NULL;
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", dir, "tmpfs", 0, "size=4k")) {
+		print_message("skipped: a small file system cannot be mounted: %s\n",
+			      strerror(errno));
+		skip();
+	}
+	assert_int_equal(open_rows(100), 0);
+	put(1, "tor");
+	store_tick(store);
+	store_counters(store, &counters);
+	assert_int_equal(counters.dropped, 1);
+	assert_int_equal(find(&(struct store_filter){0}, 10).n, 0);
+	assert_int_equal(store_find(store, "01", &event, &e), -EIO);
+	snprintf(aside, sizeof(aside), "%s.damaged", path);
+	assert_int_equal(access(aside, F_OK), -1);
+	store_close(store);
+	store = NULL;
+	umount(dir);
+}
+
 static void no_rows_means_no_store(void **state)
 {
 	json_t *event;
@@ -340,6 +375,7 @@ int main(void)
 		TEST(pages_in_the_middle_that_are_overwritten_are_noticed),
 		TEST(a_data_base_in_other_hands_is_not_taken_for_damaged),
 		TEST(a_full_disk_is_counted_and_the_store_goes_on),
+		TEST(a_disk_that_is_full_from_the_start_costs_events_only),
 		TEST(no_rows_means_no_store),
 	};
 
