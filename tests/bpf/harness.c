@@ -69,6 +69,10 @@ static int open_and_load(struct harness *h, const struct harness_options *option
 	memcpy((void *)&h->skel->rodata->config, &options->config, sizeof(options->config));
 	if (options->max_flows)
 		bpf_map__set_max_entries(h->skel->maps.flows, options->max_flows);
+	if (options->flows_refuse) {
+		bpf_map__set_type(h->skel->maps.flows, BPF_MAP_TYPE_HASH);
+		bpf_map__set_max_entries(h->skel->maps.flows, 1);
+	}
 	if (frags) {
 		((struct nm_config *)&h->skel->rodata->config)->xdp_load_bytes = 1;
 		bpf_program__set_flags(h->skel->progs.nm_ingress, BPF_F_XDP_HAS_FRAGS);
@@ -201,7 +205,8 @@ static void policy_write(struct harness *h, uint32_t index, const struct policy_
 				     sizeof(*entry), 0));
 }
 
-/* A new generation makes all fingerprints strangers; so `newcomers` need not be emptied. */
+/* A new generation makes all fingerprints strangers, so `newcomers` need not be emptied; a later
+ * time renews all budgets. */
 void harness_reset(struct harness *h)
 {
 	empty_map(h->skel->maps.fragments);
@@ -213,9 +218,10 @@ void harness_reset(struct harness *h)
 	while (h->n_policy_set)
 		policy_write(h, h->policy_set[--h->n_policy_set], &(struct policy_entry){0});
 	ring_buffer__consume(h->reader);
-	h->now_ns = START_NS;
 	h->generation++;
-	h->gso_segments = h->gso_size_bytes = 0;
+	h->now_ns = START_NS + h->generation * 10000000000ULL;
+	h->gso_segments = h->gso_size_bytes = h->linear_bytes = 0;
+	h->reader_sleeps = false;
 	for (uint32_t i = 0; i < REASON_ROWS; i++)
 		h->before[i] = harness_row(h, i);
 	harness_enforce(h);
@@ -232,6 +238,8 @@ static int run_xdp(struct harness *h, const uint8_t *packet, size_t len)
 
 	if (len > PACKET_ROOM)
 		return -E2BIG;
+	if (h->linear_bytes)
+		ctx.data_end = sizeof(prefix) + h->linear_bytes;
 	memcpy(in, &prefix, sizeof(prefix));
 	memcpy(in + sizeof(prefix), packet, len);
 	error = bpf_prog_test_run_opts(bpf_program__fd(h->skel->progs.nm_ingress), &opts);
@@ -258,7 +266,8 @@ int harness_run(struct harness *h, int hook, const uint8_t *packet, size_t len)
 	int error = hook == HOOK_INGRESS ? run_xdp(h, packet, len) : run_tc(h, packet, len);
 
 	h->n_records = 0;
-	ring_buffer__consume(h->reader);
+	if (!h->reader_sleeps)
+		ring_buffer__consume(h->reader);
 	return error;
 }
 

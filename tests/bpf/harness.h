@@ -26,6 +26,8 @@ struct harness {
 	uint64_t now_ns;   /* of the next run */
 	uint32_t generation;
 	uint32_t gso_segments, gso_size_bytes; /* of the next run, egress; 0 = none */
+	uint32_t linear_bytes; /* of the next run, ingress: the rest lies in fragments; 0 = all */
+	bool reader_sleeps;    /* the ring is not read */
 	uint32_t policy_set[64], n_policy_set; /* entries to take back at the next reset */
 	struct counter before[REASON_ROWS];
 	bool proven[REASON_ROWS]; /* reasons that a fixture asked for and got */
@@ -40,6 +42,7 @@ struct harness_options {
 	struct nm_config config;
 	uint32_t max_flows; /* 0 = as the object has it */
 	uint32_t ring_bytes;
+	bool flows_refuse; /* `flows` is a plain hash of one entry, which can be full */
 };
 
 /* NULL, with the reason printed, where the kernel or our rights do not allow it. */
