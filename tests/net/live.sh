@@ -85,7 +85,10 @@ start_dns() {
 		--address=/lab.test/192.0.2.80 --log-facility=-
 	wait_for 5 listens -u 'sport = :53'
 }
-dig_answers() { in_out dig +time=1 +tries=1 +short @"$HOST4" www.lab.test | grep -q 192.0.2.80; }
+# dig [OPTION...]
+dig_answers() { in_out dig "$@" +time=1 +tries=1 +short @"$HOST4" www.lab.test | grep -q 192.0.2.80; }
+# Look-ups of one flow, which can be judged.
+dig_from_one_port() { dig_answers -b "$OUT4#5353"; }
 
 start_iperf() {
 	have iperf3 || return 1
