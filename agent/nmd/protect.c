@@ -3,11 +3,14 @@
 #include "agent/nmd/protect.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/icmp6.h>
+#include <netinet/ip_icmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include "agent/policy/policy.h"
 
-#define MAPPED_BITS 128
+#define MAPPED_BITS          128
+#define MLD2_LISTENER_REPORT 143 /* RFC 3810 */
 
 static int parse_port_number(const char *text, uint16_t *ret_port)
 {
@@ -89,6 +92,27 @@ static bool is_end(const uint8_t addr[16], uint16_t port_be, const struct protec
 	return ntohs(port_be) == peer->port && !memcmp(addr, peer->addr, sizeof(peer->addr));
 }
 
+/* Without these no IPv6 neighbour is found, and large packets vanish. The key has type << 8 | code.
+ */
+static const char *vital_message(const struct flow_key *key)
+{
+	uint16_t message = ntohs(key->port_hi_be);
+	uint8_t type = message >> 8;
+
+	if (key->proto == IPPROTO_ICMP && message == (ICMP_UNREACH << 8 | ICMP_UNREACH_NEEDFRAG))
+		return "path MTU";
+	if (key->proto != IPPROTO_ICMPV6)
+		return NULL;
+	if (type == ICMP6_PACKET_TOO_BIG)
+		return "path MTU";
+	if (type >= ND_ROUTER_SOLICIT && type <= ND_REDIRECT)
+		return "neighbour discovery";
+	if ((type >= MLD_LISTENER_QUERY && type <= MLD_LISTENER_REDUCTION) ||
+	    type == MLD2_LISTENER_REPORT)
+		return "multicast listeners";
+	return NULL;
+}
+
 const char *protect_reason(const struct protect *p, const struct flow_key *key,
 			   const char *class_name, char buffer[32])
 {
@@ -107,6 +131,8 @@ const char *protect_reason(const struct protect *p, const struct flow_key *key,
 		if (is_end(key->addr_lo, key->port_lo_be, &p->peers[i]) ||
 		    is_end(key->addr_hi, key->port_hi_be, &p->peers[i]))
 			return "a peer of the agent";
+	if (vital_message(key))
+		return vital_message(key);
 	if (class_name && !strcmp(class_name, "ssh"))
 		return "class ssh";
 	if (class_name && !strcmp(class_name, "dns"))

@@ -245,6 +245,31 @@ static void the_safety_net_holds_ports_of_either_end_peers_and_classes(void **st
 	assert_null(protects("", "", &key, "dns-tunnel"));
 }
 
+static const char *protects_message(uint8_t proto, uint16_t type, uint16_t code)
+{
+	struct flow_key key;
+
+	key_of("192.0.2.1", "192.0.2.2", &key);
+	key.proto = proto;
+	key.port_lo_be = 0;
+	key.port_hi_be = htons(type << 8 | code);
+	return protects("", "", &key, "network-service");
+}
+
+static void the_safety_net_holds_what_ip_itself_needs(void **state)
+{
+	(void)state;
+	for (uint8_t type = 133; type <= 137; type++)
+		assert_string_equal(protects_message(IPPROTO_ICMPV6, type, 0),
+				    "neighbour discovery");
+	assert_string_equal(protects_message(IPPROTO_ICMPV6, 143, 0), "multicast listeners");
+	assert_string_equal(protects_message(IPPROTO_ICMPV6, 2, 0), "path MTU");
+	assert_string_equal(protects_message(IPPROTO_ICMP, 3, 4), "path MTU");
+	assert_null(protects_message(IPPROTO_ICMPV6, 128, 0));
+	assert_null(protects_message(IPPROTO_ICMP, 3, 3));
+	assert_null(protects_message(IPPROTO_TCP, 135, 0));
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, begin)
 
 int main(void)
@@ -258,6 +283,7 @@ int main(void)
 		TEST(verdicts_of_a_zone_that_went_meet_the_zone_around_it),
 		TEST(a_new_prefix_takes_an_id_that_no_live_verdict_carries),
 		TEST(the_safety_net_holds_ports_of_either_end_peers_and_classes),
+		TEST(the_safety_net_holds_what_ip_itself_needs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
