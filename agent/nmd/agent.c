@@ -152,12 +152,32 @@ static void on_rings(evutil_socket_t fd, short what, void *ctx)
 	read_rings(ctx);
 }
 
+static void tell_failed_batches(struct agent *a, const struct batcher_counters *now)
+{
+	char text[256];
+	uint64_t held;
+
+	if (now->failed == a->batches_told.failed ||
+	    !log_limit_pass(&a->batch_limit, 1, clock_monotonic_ns(), &held))
+		return;
+	batcher_last_error(a->batcher, text, sizeof(text));
+	log_error("the model could not judge %llu flows: %s",
+		  (unsigned long long)(now->failed - a->batches_told.failed), text);
+	a->batches_told = *now;
+}
+
 static void on_results(evutil_socket_t fd, short what, void *ctx)
 {
 	struct agent *a = ctx;
+	struct batcher_counters now;
 
 	(void)fd, (void)what;
 	batcher_collect(a->batcher);
+	batcher_counters(a->batcher, &now);
+	log_debug(LOG_BATCHER, "%llu flows judged in %llu batches, %llu wait",
+		  (unsigned long long)now.judged, (unsigned long long)now.batches,
+		  (unsigned long long)now.waiting);
+	tell_failed_batches(a, &now);
 }
 
 static void on_links(evutil_socket_t fd, short what, void *ctx)

@@ -75,6 +75,8 @@ struct agent {
 		*drain_timer, *on_term, *on_int, *on_hup;
 	uint64_t next_second_ns, next_sweep_ns;
 	bool rezone_wanted; /* an address of the host came or went */
+	struct batcher_counters batches_told;
+	struct log_limit batch_limit;
 };
 
 /* sources must outlive the agent. */

@@ -68,7 +68,6 @@ int classes_adopt_model(struct classes *c, struct kernel *k, const struct model 
 
 		if (id < 0)
 			return id;
-		fresh.id_of_index[i] = (uint16_t)id;
 		fresh.in_model[id] = true;
 		fresh.watch_only[id] = m->calibration.watch_only[i];
 		fresh.threshold[id] = m->calibration.threshold[i];

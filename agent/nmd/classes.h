@@ -17,7 +17,6 @@ struct classes {
 	bool in_model[MAX_CLASSES];
 	bool watch_only[MAX_CLASSES];
 	float threshold[MAX_CLASSES];
-	uint16_t id_of_index[MODEL_MAX_CLASSES]; /* model class index -> id */
 };
 
 /* Reads the pinned names. */

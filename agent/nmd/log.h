@@ -12,16 +12,12 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 
 /* What `--debug=LIST` switches, one bit a module. */
 #define LOG_MODULES(X)                                                                             \
-	X(AGENT, "agent")                                                                          \
-	X(KERNEL, "kernel")                                                                        \
 	X(LIBBPF, "libbpf")                                                                        \
-	X(LINKS, "links")                                                                          \
 	X(ASSEMBLER, "assembler")                                                                  \
 	X(BATCHER, "batcher")                                                                      \
 	X(ENFORCE, "enforce")                                                                      \
 	X(SWEEP, "sweep")                                                                          \
 	X(POLICY, "policy")                                                                        \
-	X(STORE, "store")                                                                          \
 	X(CONTROL, "control")
 
 enum log_module {

@@ -49,11 +49,10 @@ static int check_module(const char *item, struct error *e)
 	uint32_t bits;
 
 	if (log_module_parse(item, &bits))
-		return error_set(
-			e, -EINVAL,
-			"unknown part \"%s\"; use all, agent, kernel, libbpf, links, assembler, "
-			"batcher, enforce, sweep, policy, store, control",
-			item);
+		return error_set(e, -EINVAL,
+				 "unknown part \"%s\"; use all, libbpf, assembler, batcher, "
+				 "enforce, sweep, policy, control",
+				 item);
 	return 0;
 }
 

@@ -181,7 +181,6 @@ static void class_ids_stay_when_another_model_comes(void **state)
 	assert_int_equal(classes_find(&classes, "unknown"), 0);
 	assert_int_equal(classes_adopt_model(&classes, k, &other, &e), 0);
 	assert_int_equal(classes_find(&classes, "tls"), tls);
-	assert_int_equal(classes.id_of_index[1], tls);
 	assert_int_equal(classes_find(&classes, "voip"), 5);
 	assert_false(classes.in_model[classes_find(&classes, "tor")]);
 	assert_false(classes.watch_only[classes_find(&classes, "mining")]);
