@@ -126,6 +126,7 @@ $(foreach layer,$(TEST_LAYERS),$(eval $(call layer_tests,$(layer))))
 BPF_HARNESS := $(call obj,tests/bpf/harness.c tests/bpf/packets.c)
 $(TESTS_bpf): $(BPF_HARNESS)
 $(BUILD)/tests/bpf/test_fixtures: $(call obj,$(wildcard tests/bpf/fixtures_*.c))
+$(BUILD)/tests/bpf/test_extractor: $(call obj,tests/bpf/fixtures_parse.c)
 $(BUILD)/tests/bpf/test_parity: $(call obj,tests/bpf/parity.c)
 
 # Kernel and user space over a folder of captures, record by record: sudo make parity CAPTURES=DIR
