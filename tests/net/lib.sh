@@ -110,13 +110,18 @@ finish() {
 in_host() { nsenter --net="/run/netns/$HOST" "$@"; }
 in_out() { nsenter --net="/run/netns/$OUT" "$@"; }
 
-# Namespaces of tests that were killed outright: their shell is no more.
+# What tests left that were killed outright: their shell is no more, and their programs died with it.
 remove_leftovers() {
-	local name pid
+	local name pid dir
 	for name in $(ip netns list | awk '{print $1}' | grep '^nm-net-[0-9]*-'); do
 		pid=${name#nm-net-}
-		pid=${pid%%-*}
-		[ -d "/proc/$pid" ] || ip netns del "$name"
+		[ -d "/proc/${pid%%-*}" ] || ip netns del "$name"
+	done
+	for dir in /tmp/nm-net-[0-9]*.??????; do
+		pid=${dir#/tmp/nm-net-}
+		[ -d "$dir" ] && [ ! -d "/proc/${pid%%.*}" ] && [ -O "$dir" ] || continue
+		unmount_under "$dir"
+		rm -rf --one-file-system "$dir"
 	done
 }
 
