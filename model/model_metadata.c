@@ -8,6 +8,17 @@
 #include <math.h>
 #include <string.h>
 
+const char *const debias_names[DEBIAS_BITS] = {
+	"ip_addr",   "ports",       "ip_id",          "ttl",
+	"checksums", "tcp_seq_ack", "tcp_timestamps", "tls_sni"};
+
+const char *const ood_score_names[OOD_SCORES] = {
+	[OOD_ENERGY] = "energy",
+	[OOD_MAX_LOGIT] = "max_logit",
+	[OOD_MAX_PROBABILITY] = "max_probability",
+	[OOD_ENTROPY] = "entropy",
+};
+
 #define MODEL_FORMAT 1
 
 /* Where we are in the file, for messages. */
@@ -114,20 +125,18 @@ static int read_architecture(const struct reader *rd, json_t *object, struct arc
 
 static int read_debias(const struct reader *rd, json_t *list, uint32_t *ret_bits)
 {
-	static const char *const names[] = {
-		"ip_addr",   "ports",       "ip_id",          "ttl",
-		"checksums", "tcp_seq_ack", "tcp_timestamps", "tls_sni"};
-	size_t n_names = sizeof(names) / sizeof(names[0]), i, bit;
+	size_t i, bit;
 	json_t *item;
 
-	if (list && (!json_is_array(list) || json_array_size(list) > n_names))
-		return refuse(rd, "tokens.debias: must be an array of at most %zu names", n_names);
+	if (list && (!json_is_array(list) || json_array_size(list) > DEBIAS_BITS))
+		return refuse(rd, "tokens.debias: must be an array of at most %d names",
+			      DEBIAS_BITS);
 	json_array_foreach (list, i, item) {
-		for (bit = 0; bit < n_names; bit++)
+		for (bit = 0; bit < DEBIAS_BITS; bit++)
 			if (json_is_string(item) &&
-			    strcmp(json_string_value(item), names[bit]) == 0)
+			    strcmp(json_string_value(item), debias_names[bit]) == 0)
 				break;
-		if (bit == n_names)
+		if (bit == DEBIAS_BITS)
 			return refuse(rd,
 				      "tokens.debias[%zu]: must be one of ip_addr, ports, ip_id, "
 				      "ttl, checksums, tcp_seq_ack, tcp_timestamps, tls_sni",
@@ -287,24 +296,18 @@ static int read_watch_only(const struct reader *rd, json_t *list, struct model *
 
 static int read_unknown(const struct reader *rd, json_t *object, struct calibration *c)
 {
-	static const char *const names[] = {
-		[OOD_ENERGY] = "energy",
-		[OOD_MAX_LOGIT] = "max_logit",
-		[OOD_MAX_PROBABILITY] = "max_probability",
-		[OOD_ENTROPY] = "entropy",
-	};
 	const char *score = json_string_value(json_object_get(object, "score"));
 	size_t i = 0;
 
 	if (!object)
 		return 0;
-	while (score && i < sizeof(names) / sizeof(names[0]) && strcmp(score, names[i]) != 0)
+	while (score && i < OOD_SCORES && strcmp(score, ood_score_names[i]) != 0)
 		i++;
-	if (!score || i == sizeof(names) / sizeof(names[0]))
+	if (!score || i == OOD_SCORES)
 		return refuse(rd,
 			      "calibration.unknown.score: must be one of %s, max_logit, "
 			      "max_probability, entropy",
-			      names[OOD_ENERGY]);
+			      ood_score_names[OOD_ENERGY]);
 	c->score = (enum ood_score)i;
 	return read_real(rd, json_object_get(object, "threshold"), "calibration.unknown.threshold",
 			 -FLT_MAX, FLT_MAX, &c->ood_threshold);

@@ -8,76 +8,12 @@
 #include "agent/nmctl/human.h"
 #include "agent/nmctl/nmctl.h"
 #include "model/model_file.h"
+#include "model/model_json.h"
 #include "model/verify.h"
 
 static void drop_model(struct model **m)
 {
 	model_unref(*m);
-}
-
-static const char *const score_names[] = {"energy", "max_logit", "max_probability", "entropy"};
-
-static json_t *debias_list(uint32_t bits)
-{
-	static const char *const names[] = {
-		"ip_addr",   "ports",       "ip_id",          "ttl",
-		"checksums", "tcp_seq_ack", "tcp_timestamps", "tls_sni"};
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (bits & (1u << i))
-			json_array_append_new(list, json_string(names[i]));
-	return list;
-}
-
-static json_t *class_list(const struct model *m)
-{
-	json_t *list = json_array();
-
-	for (uint32_t i = 0; i < m->n_classes; i++)
-		json_array_append_new(list, json_string(m->class_name[i]));
-	return list;
-}
-
-static json_t *calibration_object(const struct model *m)
-{
-	const struct calibration *c = &m->calibration;
-	json_t *thresholds = json_array(), *watch_only = json_array();
-
-	for (uint32_t i = 0; i < m->n_classes; i++) {
-		json_array_append_new(thresholds, json_real(c->threshold[i]));
-		if (c->watch_only[i])
-			json_array_append_new(watch_only, json_string(m->class_name[i]));
-	}
-	return json_pack("{s:f, s:o, s:o, s:{s:s, s:f}}", "temperature", (double)c->temperature,
-			 "thresholds", thresholds, "watch_only", watch_only, "unknown", "score",
-			 score_names[c->score], "threshold", (double)c->ood_threshold);
-}
-
-/* The file's own description, in the names of DESIGN section 6. */
-static json_t *model_json(const struct model *m)
-{
-	const struct architecture *a = &m->architecture;
-	const struct sample_shape *s = &m->tokens.shape;
-	json_t *json = json_pack(
-		"{s:s, s:s, s:I, s:{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b}, "
-		"s:{s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:o}, s:o, s:o}",
-		"path", m->path, "sha256", m->sha256, "parameters", (json_int_t)m->n_parameters,
-		"architecture", "backbone", a->backbone, "embed_dim", (int)a->embed_dim, "depth",
-		(int)a->depth, "d_state", (int)a->d_state, "d_conv", (int)a->d_conv, "expand",
-		(int)a->expand, "stride", (int)a->stride, "head_bias", (int)a->head_bias, "tokens",
-		"direction", s->bidirectional ? "bi" : "uni", "packets", (int)s->packets,
-		"header_bytes", (int)s->header_bytes, "payload_bytes", (int)s->payload_bytes,
-		"seq_len", (int)s->seq_len, "byte_scale", (double)m->tokens.byte_scale,
-		"byte_offset", (double)m->tokens.byte_offset, "debias",
-		debias_list(m->tokens.debias), "classes", class_list(m), "calibration",
-		calibration_object(m));
-
-	if (json && m->training_json)
-		json_object_set_new(json, "training", json_loads(m->training_json, 0, NULL));
-	if (json && m->figures_json)
-		json_object_set_new(json, "figures", json_loads(m->figures_json, 0, NULL));
-	return json;
 }
 
 static void print_list(FILE *out, const char *label, const json_t *list)
@@ -187,7 +123,7 @@ enum status cmd_model_show(struct nmctl *ctl)
 	ret = model_load(ctl->words[0], &m, &ctl->error);
 	if (ret)
 		return nmctl_result(ctl, ret);
-	json = model_json(m);
+	json = model_to_json(m);
 	return show(ctl, json);
 }
 
@@ -233,7 +169,7 @@ enum status cmd_model_verify(struct nmctl *ctl)
 		ret = model_verify_vectors(m, ctl->options.vectors_path, &result, &ctl->error);
 	if (ret)
 		return nmctl_result(ctl, ret);
-	json = model_json(m);
+	json = model_to_json(m);
 	if (!json)
 		return nmctl_failed(ctl, "no memory");
 	if (ctl->options.format == OUTPUT_TABLE)
