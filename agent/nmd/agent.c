@@ -291,9 +291,14 @@ int agent_lock(const char *run_dir, bool create, int *ret_fd, struct error *e)
 
 	if (snprintf(path, sizeof(path), "%s/nmd.pid", run_dir) >= (int)sizeof(path))
 		return error_set(e, -ENAMETOOLONG, "run_dir %s: too long", run_dir);
-	fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
+	fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
 	if (fd < 0)
 		return error_set(e, -errno, "%s: cannot be opened: %m", path);
+	/* Who may read it may lock it, and so keep an agent from starting. */
+	if (fchmod(fd, 0600)) {
+		close(fd);
+		return error_set(e, -errno, "%s: %m", path);
+	}
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		close(fd);
 		return error_set(e, -EBUSY, "%s is locked: an nmd runs with run_dir = %s", path,

@@ -508,6 +508,17 @@ static void a_second_agent_and_a_detach_are_refused_while_one_runs(void **state)
 	json_decref(must("status", NULL));
 }
 
+static void nobody_else_can_hold_the_lock(void **state)
+{
+	char path[96];
+	struct stat st;
+
+	NEEDS_NMD;
+	snprintf(path, sizeof(path), "%s/run/nmd.pid", dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
 static void a_hangup_reads_the_settings_again(void **state)
 {
 	json_t *done;
@@ -580,6 +591,7 @@ int main(void)
 		cmocka_unit_test(a_refused_model_changes_nothing),
 		cmocka_unit_test(explain_speaks_in_sentences),
 		cmocka_unit_test(a_second_agent_and_a_detach_are_refused_while_one_runs),
+		cmocka_unit_test(nobody_else_can_hold_the_lock),
 		cmocka_unit_test(a_hangup_reads_the_settings_again),
 		cmocka_unit_test(policy_and_events_survive_a_kill_and_a_stop),
 		cmocka_unit_test(a_detach_leaves_nothing_behind),
