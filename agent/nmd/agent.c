@@ -232,6 +232,7 @@ static void run_sweep(struct agent *a, uint64_t now_ns)
 		return;
 	every_s = every_s < 1 ? 1 : every_s > 30 ? 30 : every_s;
 	a->next_sweep_ns = now_ns + every_s * NS_PER_S;
+	a->written_at_walk = a->enforce.counters.verdicts_written;
 	n = sweep_run(a->sweep, a->kernel, now_ns, a->settings.verdict_idle_s * NS_PER_S);
 	took_ns = clock_monotonic_ns() - now_ns;
 	if (n < 0)
@@ -239,6 +240,23 @@ static void run_sweep(struct agent *a, uint64_t now_ns)
 	else
 		log_debug(LOG_SWEEP, "%d verdicts removed, %llu live, %.1f ms", n,
 			  (unsigned long long)sweep_live(a->sweep), took_ns / 1e6);
+}
+
+/* Before the map is full: a verdict that found no room is not tried again. The loop is to spend but
+ * little of its time on it. */
+static void make_room(struct agent *a, uint64_t now_ns)
+{
+	uint64_t written = a->enforce.counters.verdicts_written;
+	uint64_t live = sweep_live(a->sweep) + written - a->written_at_walk, start_ns;
+	int n;
+
+	if (live < a->settings.max_verdicts / 8 * 7 || now_ns < a->next_room_ns)
+		return;
+	start_ns = clock_monotonic_ns();
+	a->written_at_walk = written;
+	n = sweep_make_room(a->sweep, a->kernel, now_ns);
+	a->next_room_ns = now_ns + 20 * (clock_monotonic_ns() - start_ns);
+	log_debug(LOG_SWEEP, "%d verdicts removed to make room", n);
 }
 
 static void on_second(struct agent *a, uint64_t now_ns)
@@ -250,6 +268,7 @@ static void on_second(struct agent *a, uint64_t now_ns)
 		enforce_rezone(&a->enforce, a->program);
 	}
 	run_sweep(a, now_ns);
+	make_room(a, now_ns);
 	sd_notify(0, "WATCHDOG=1");
 }
 
@@ -350,8 +369,9 @@ static int start_kernel(struct agent *a, struct error *e)
 	int rc;
 
 	kernel_log_set(kernel_said, NULL);
-	agent_model_programs(a, a->model, &config.programs);
-	rc = kernel_open(&config, &a->kernel, e);
+	rc = agent_model_programs(a, a->model, &config.programs, e);
+	if (!rc)
+		rc = kernel_open(&config, &a->kernel, e);
 	if (rc)
 		return rc;
 	log_info("kernel: %s", kernel_adopted(a->kernel) ? "maps of a former run taken over"

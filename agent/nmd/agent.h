@@ -73,8 +73,9 @@ struct agent {
 	struct event_base *loop;
 	struct event *watch_rings, *watch_results, *watch_links, *beat_timer, *tick_timer,
 		*drain_timer, *on_term, *on_int, *on_hup;
-	uint64_t next_second_ns, next_sweep_ns;
-	bool rezone_wanted; /* an address of the host came or went */
+	uint64_t next_second_ns, next_sweep_ns, next_room_ns;
+	uint64_t written_at_walk; /* verdicts written before the last walk over them */
+	bool rezone_wanted;       /* an address of the host came or went */
 	struct batcher_counters batches_told;
 	struct log_limit batch_limit;
 };
@@ -115,7 +116,7 @@ int agent_arm_breaker(struct agent *a);
 int agent_model_start(struct agent *a, struct error *e);
 /* Another model from now on; flows in flight are judged by the old or the new one, none is lost. */
 int agent_model_swap(struct agent *a, const char *path, struct error *e);
-void agent_model_programs(const struct agent *a, const struct model *m,
-			  struct nm_config *ret_programs);
+int agent_model_programs(const struct agent *a, const struct model *m,
+			 struct nm_config *ret_programs, struct error *e);
 int agent_assembler_new(struct agent *a, const struct model *m, struct assembler **ret_assembler,
 			struct error *e);

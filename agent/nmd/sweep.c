@@ -14,6 +14,8 @@
  * be judged by: its verdict is kept so many times longer. */
 #define TCP_PATIENCE 24
 
+#define ROOM_AGE_NS (5 * NS_PER_S)
+
 struct seen {
 	uint64_t hash; /* 0 = empty */
 	uint32_t packets;
@@ -132,6 +134,30 @@ int sweep_run(struct sweep *s, struct kernel *k, uint64_t now_ns, uint64_t idle_
 	rc = kernel_verdict_walk(k, look_at, &w);
 	s->before = s->now;
 	s->now = kept;
+	s->removed += w.removed;
+	return rc ? rc : w.removed;
+}
+
+/* Nothing has come of such a flow since it was judged: a scan, or a flood of single packets. */
+static int look_for_room(void *ctx, const struct flow_key *key, const struct verdict *v)
+{
+	struct walk *w = ctx;
+
+	if (!v->packets && w->now_ns > v->judged_ns && w->now_ns - v->judged_ns >= w->idle_ns &&
+	    !kernel_verdict_delete(w->kernel, key))
+		w->removed++;
+	else
+		w->sweep->live++;
+	return 0;
+}
+
+int sweep_make_room(struct sweep *s, struct kernel *k, uint64_t now_ns)
+{
+	struct walk w = {s, k, now_ns, ROOM_AGE_NS, 0};
+	int rc;
+
+	s->live = 0;
+	rc = kernel_verdict_walk(k, look_for_room, &w);
 	s->removed += w.removed;
 	return rc ? rc : w.removed;
 }

@@ -17,5 +17,9 @@ int sweep_new(uint32_t max_verdicts, struct sweep **ret_sweep);
 void sweep_free(struct sweep *s); /* accepts NULL */
 /* One walk. Returns how many verdicts were removed, or a negative errno. */
 int sweep_run(struct sweep *s, struct kernel *k, uint64_t now_ns, uint64_t idle_ns);
+/* When the map runs full: verdicts of which nothing came go after five seconds already, so that a
+ * scan cannot keep verdicts from the flows that matter. A verdict that acts counts what it acts on,
+ * and stays. Returns as sweep_run. */
+int sweep_make_room(struct sweep *s, struct kernel *k, uint64_t now_ns);
 uint64_t sweep_live(const struct sweep *s);    /* verdicts after the last walk */
 uint64_t sweep_removed(const struct sweep *s); /* in all */

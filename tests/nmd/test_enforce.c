@@ -428,6 +428,24 @@ static void a_closed_connections_verdict_goes_at_its_time_an_open_ones_stays(voi
 	sweep_free(s);
 }
 
+static void when_room_is_short_verdicts_of_which_nothing_came_go_first(void **state)
+{
+	struct sweep *s;
+
+	NEEDS_KERNEL;
+	assert_int_equal(sweep_new(1024, &s), 0);
+	put_counted(1, 0, 0);
+	put_counted(2, 1, 0);
+	assert_int_equal(sweep_make_room(s, k, 4 * NS_PER_S), 0);
+	assert_int_equal(sweep_live(s), 2);
+	assert_int_equal(sweep_make_room(s, k, 5 * NS_PER_S), 1);
+	assert_false(alive(1));
+	assert_true(alive(2));
+	assert_int_equal(sweep_live(s), 1);
+	assert_int_equal(sweep_removed(s), 1);
+	sweep_free(s);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -449,6 +467,7 @@ int main(void)
 		TEST(live_verdicts_follow_a_change_of_zones),
 		TEST(the_sweep_removes_what_fell_silent_and_keeps_what_moves),
 		TEST(a_closed_connections_verdict_goes_at_its_time_an_open_ones_stays),
+		TEST(when_room_is_short_verdicts_of_which_nothing_came_go_first),
 	};
 
 	return cmocka_run_group_tests(tests, open_all, close_all);
