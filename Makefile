@@ -218,10 +218,12 @@ headers:
 layers:
 	@tests/layers.sh
 
+# CI's root may not own the checkout, which git would refuse.
+SOURCES = $$(git -c safe.directory="$(CURDIR)" ls-files '*.c' '*.h')
 format:
-	@clang-format -i $$(git ls-files '*.c' '*.h')
+	@clang-format -i $(SOURCES)
 format-check:
-	@clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
+	@clang-format --dry-run -Werror $(SOURCES)
 
 # From the compiler's own dry run, so that it is never out of step with the rules above.
 compile_commands.json:

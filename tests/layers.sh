@@ -6,7 +6,7 @@
 cd "$(dirname "$0")/.." || exit 1
 table=${1:-tests/layers.txt}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- $(git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' '*.cuh')
+[ $# -gt 0 ] || set -- $(git -c safe.directory="$(pwd -P)" ls-files -co --exclude-standard '*.c' '*.h' '*.cu' '*.cuh')
 exec awk '
 function fits(file, place) { return file == place || index(file, place "/") == 1 }
 
