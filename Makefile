@@ -59,6 +59,7 @@ LIBS_NMD    := -lxdp -lbpf -lnl-route-3 -lnl-3 -levent -lsqlite3 -lsystemd -lini
 LIBS_NMCTL  := -lsmartcols -ljansson -lbpf -lpcap -lcap
 
 all: $(BUILD)/nmd $(BUILD)/nmctl
+	@:
 
 define archive
 $$(call lib,$(1)): $$(call obj,$(2))
@@ -196,7 +197,8 @@ DEPS := gcc make clang llvm bpftool pkg-config libc6-dev libbpf-dev libxdp-dev l
 # Live programs of the tests in namespaces. None of these packages starts a daemon when installed:
 # this may be a host in use. nginx would, so it is unpacked beside the build and never installed.
 DEMO_DEPS  := jq procps
-CHECK_DEPS := $(DEMO_DEPS) curl openssl openssh-client dropbear-bin dnsmasq-base bind9-dnsutils iperf3 iputils-ping libpcre2-8-0
+CHECK_DEPS := $(DEMO_DEPS) curl openssl openssh-client dropbear-bin dnsmasq-base bind9-dnsutils iperf3 iputils-ping libpcre2-8-0 \
+	clang-format
 
 install = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing from Debian:" $$missing; \
