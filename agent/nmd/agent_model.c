@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "agent/nmd/agent.h"
+#include "agent/flow/offline.h"
 #include "agent/nmd/clock.h"
 #include "agent/nmd/log.h"
 
@@ -41,20 +42,19 @@ static void default_model_path(char path[PATH_MAX])
 	snprintf(path, PATH_MAX, "%s", SETTINGS_DEFAULT_MODEL);
 }
 
-void agent_model_programs(const struct agent *a, const struct model *m,
-			  struct nm_config *ret_programs)
+int agent_model_programs(const struct agent *a, const struct model *m,
+			 struct nm_config *ret_programs, struct error *e)
 {
-	const struct sample_shape *shape = &m->tokens.shape;
-
-	*ret_programs = (struct nm_config){
-		.byte_packets = shape->packets,
-		.header_bytes = shape->header_bytes,
-		.payload_bytes = shape->payload_bytes,
-		.record_packets = shape->seq_len,
+	struct nm_config programs = {
 		/* Later than the assembler's limit: what it judges idle has begun anew for both. */
 		.flow_idle_ns = (a->settings.idle_s + 1) * NS_PER_S,
 		.newcomers_per_ms = (uint32_t)a->settings.newcomers_per_ms,
 	};
+	int rc = record_limits(&m->tokens.shape, &programs, e);
+
+	if (!rc)
+		*ret_programs = programs;
+	return rc;
 }
 
 static void on_ready(void *ctx, const struct flow_info *info, const struct flow_sample *sample,
@@ -101,31 +101,23 @@ int agent_model_start(struct agent *a, struct error *e)
 	return 0;
 }
 
-static bool same_records(const struct model *a, const struct model *b)
-{
-	const struct sample_shape *x = &a->tokens.shape, *y = &b->tokens.shape;
-
-	return x->packets == y->packets && x->header_bytes == y->header_bytes &&
-	       x->payload_bytes == y->payload_bytes && x->seq_len == y->seq_len &&
-	       x->bidirectional == y->bidirectional;
-}
-
 /* The programs of the new shape on every interface, or all as it was. */
 static int change_programs(struct agent *a, const struct model *m, struct error *e)
 {
 	struct nm_config programs;
-	int rc;
+	int rc = agent_model_programs(a, m, &programs, e);
 
+	if (rc)
+		return rc;
 	heartbeat_beat_ahead(&a->heartbeat, RELOAD_NS);
-	agent_model_programs(a, m, &programs);
 	rc = kernel_reload(a->kernel, &programs, e);
 	if (rc)
 		return rc;
 	rc = interfaces_update(&a->interfaces, e);
 	if (!rc)
 		return 0;
-	agent_model_programs(a, a->model, &programs);
-	if (!kernel_reload(a->kernel, &programs, NULL))
+	if (!agent_model_programs(a, a->model, &programs, NULL) &&
+	    !kernel_reload(a->kernel, &programs, NULL))
 		interfaces_update(&a->interfaces, NULL);
 	return rc;
 }
@@ -159,7 +151,7 @@ static void free_judge(struct judge **judge)
 static int prepare_swap(struct agent *a, struct model *m, struct judge **ret_judge,
 			struct assembler **ret_assembler, struct error *e)
 {
-	bool same = same_records(a->model, m);
+	bool same = sample_shape_equal(&a->model->tokens.shape, &m->tokens.shape);
 	struct classes before = a->classes;
 	char notes[POLICY_NOTES];
 	int rc = batcher_judge_new(a->batcher, m, a->model_id + 1, ret_judge, e);

@@ -322,13 +322,6 @@ void batcher_free(struct batcher *b)
 	free(b);
 }
 
-static bool same_shape(const struct sample_shape *a, const struct sample_shape *b)
-{
-	return a->packets == b->packets && a->header_bytes == b->header_bytes &&
-	       a->payload_bytes == b->payload_bytes && a->seq_len == b->seq_len &&
-	       a->bidirectional == b->bidirectional;
-}
-
 static struct item *item_new(const struct flow_info *info, const struct flow_sample *sample,
 			     enum ready_reason why)
 {
@@ -360,7 +353,7 @@ int batcher_add(struct batcher *b, const struct flow_info *info, const struct fl
 	int rc = 0;
 
 	pthread_mutex_lock(&b->lock);
-	if (!same_shape(&sample->shape, &b->current->model->tokens.shape))
+	if (!sample_shape_equal(&sample->shape, &b->current->model->tokens.shape))
 		rc = -EINVAL;
 	else if (b->queue.n >= b->config.queue_flows)
 		rc = -ENOBUFS;
