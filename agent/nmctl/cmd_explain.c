@@ -104,7 +104,7 @@ static void print_verdict(FILE *out, const json_t *done)
 	fputc('\n', out);
 	output_field(out, "zone", "%s", output_string(done, "event.zone", "default"));
 	output_field(out, "policy line", "%s", output_string(done, "rule", "none: the default"));
-	output_field(out, "action", "%s", output_string(done, "event.action", "?"));
+	output_field(out, "when judged", "action %s", output_string(done, "event.action", "?"));
 	if (!json_is_object(verdict)) {
 		output_field(out, "now", "no verdict in the kernel any more: the flow is over");
 		return;
