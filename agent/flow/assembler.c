@@ -32,6 +32,7 @@ struct flow {
 	uint8_t fins_seen; /* bit per FLOW_DIR_* */
 	uint8_t tcp_flags; /* OR of all */
 	bool early_done;
+	bool again; /* judged on so few packets that what comes is judged again */
 	LIST_ENTRY(flow) in_bucket;
 	TAILQ_ENTRY(flow) by_activity;
 	TAILQ_ENTRY(flow) by_start;
@@ -185,6 +186,7 @@ static void hand_out(struct assembler *a, struct flow *flow, enum ready_reason w
 	a->on_ready(a->ctx, &flow->info, flow->sample, why);
 	if (why == READY_EARLY)
 		return;
+	flow->again = why != READY_FLUSH && flow->sample->n_packets < a->config.again_below;
 	if (flow->next_index > flow->n_indexes)
 		a->counters.records_missing += flow->next_index - flow->n_indexes;
 	a->counters.flows_assembling--;
@@ -293,6 +295,13 @@ static bool begins_anew(const struct flow *flow, const struct packet_record *rec
 	return flow->list != ASSEMBLING || flow->next_index > 1 || new_syn;
 }
 
+/* Nobody is to be judged by a handshake, a pause and nothing else. */
+static bool goes_on(const struct flow *flow, const struct packet_record *record)
+{
+	return flow->again && record->time_ns > flow->info.last_ns &&
+	       record->ip_len_bytes > record->header_len;
+}
+
 static void finish(struct assembler *a, struct flow *flow, enum ready_reason why)
 {
 	if (flow->sample)
@@ -352,7 +361,7 @@ void assembler_add_record(struct assembler *a, const struct packet_record *recor
 			  const uint8_t *data)
 {
 	struct flow *flow;
-	bool anew;
+	bool anew, more;
 
 	if (record->kind != RECORD_PACKET || record->direction > FLOW_DIR_REVERSE ||
 	    record->hook > HOOK_EGRESS)
@@ -360,7 +369,8 @@ void assembler_add_record(struct assembler *a, const struct packet_record *recor
 	a->counters.records++;
 	flow = find_flow(a, &record->key);
 	anew = flow && begins_anew(flow, record);
-	if (anew) {
+	more = flow && !anew && goes_on(flow, record);
+	if (anew || more) {
 		finish(a, flow, READY_END);
 		flow = NULL;
 	}
@@ -368,8 +378,10 @@ void assembler_add_record(struct assembler *a, const struct packet_record *recor
 		flow = start_flow(a, record);
 	if (!flow)
 		return;
-	if (anew)
+	if (anew || more)
 		flow->not_before_ns = record->time_ns;
+	if (more)
+		flow->n_indexes = record->packet_index;
 	count_record(flow, record);
 	if (!flow->sample || record->time_ns < flow->not_before_ns) {
 		a->counters.records_late++;

@@ -50,6 +50,8 @@ struct assembler_config {
 	uint32_t max_flows;
 	uint32_t early_packets;
 	uint64_t idle_ns, total_ns;
+	/* A flow that was judged on fewer packets begins anew with its next payload (0 = never). */
+	uint32_t again_below;
 	/* Optional, for who follows a flow through its whole life (nmctl classify): on_start may
 	 * set info->user; on_done comes when the entry goes, with totals over all records, also
 	 * those after the judgement. Each flow gets on_start, on_ready (not early) and on_done. */

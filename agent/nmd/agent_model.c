@@ -21,6 +21,10 @@
 /* The verifier takes a second or two, and the loop's heart does not beat meanwhile. */
 #define RELOAD_NS (10 * NS_PER_S)
 
+/* A flow judged on fewer is judged again by what follows: a handshake and a pause say little, and
+ * would be a way past any block. */
+#define SOUND_PACKETS 6
+
 /* An agent that runs from its source tree finds the tree's model. */
 static void default_model_path(char path[PATH_MAX])
 {
@@ -77,6 +81,9 @@ int agent_assembler_new(struct agent *a, const struct model *m, struct assembler
 	};
 	int rc;
 
+	config.again_below =
+		m->tokens.shape.seq_len < SOUND_PACKETS ? m->tokens.shape.seq_len : SOUND_PACKETS;
+	a->enforce.again_below = config.again_below;
 	if (config.early_packets >= config.shape.seq_len)
 		config.early_packets = 0; /* the full judgement comes as soon */
 	rc = assembler_new(&config, on_ready, a, ret_assembler);

@@ -81,6 +81,7 @@ struct judgement {
 	uint32_t zone_id;
 	bool protected_flow;
 	bool provisional;
+	bool again; /* on few packets: the kernel goes on sending, as for a provisional one */
 	struct enforce_outlook outlook;
 };
 
@@ -151,7 +152,7 @@ static void fill_verdict(const struct judgement *j, uint64_t now_ns, struct verd
 	v->zone_id = (uint16_t)j->zone_id;
 	v->confidence = (uint16_t)(judged->decision.confidence * 65535.0f);
 	v->packets_judged = packets < UINT16_MAX ? (uint16_t)packets : UINT16_MAX;
-	v->flags = (j->provisional ? VERDICT_PROVISIONAL : 0) |
+	v->flags = (j->provisional || j->again ? VERDICT_PROVISIONAL : 0) |
 		   (j->protected_flow ? VERDICT_PROTECTED : 0) |
 		   (judged->info.first_direction == FLOW_DIR_REVERSE ? VERDICT_SOURCE_HIGHER : 0);
 	v->model_id = judged->model_id;
@@ -233,6 +234,7 @@ static void decide_judgement(struct enforce *e, const struct judged_flow *judged
 	j->zone_id = zones_resolve(e->zones, e->program, &info->key, info->first_direction, NULL);
 	j->protected_flow = protect_reason(e->protect, &info->key, sure ? name : NULL, why) != NULL;
 	j->provisional = is_provisional(judged);
+	j->again = judged->n_packets < e->again_below;
 	enforce_outlook(e, j->zone_id, j->class_id, info->hooks_seen, j->protected_flow,
 			&j->outlook);
 }

@@ -42,6 +42,7 @@ struct enforce {
 	const struct policy_program *program; /* what the kernel has */
 	bool watch;                           /* the mode in force */
 	bool endpoints;
+	uint32_t again_below; /* as the assembler's */
 	void (*on_trip)(void *ctx);
 	void *ctx;
 

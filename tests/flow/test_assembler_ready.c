@@ -58,6 +58,32 @@ static void an_early_judgement_comes_once_and_does_not_end_the_flow(void **state
 	finish(&f);
 }
 
+static void what_follows_a_judgement_on_few_packets_is_judged_again(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	config.again_below = 3;
+	begin(&f, &config);
+	add(&f, (struct packet){.time_ns = 0, .index = 0});
+	add(&f, (struct packet){.time_ns = 1 * MS, .index = 1});
+	assembler_tick(f.assembler, 11 * S);
+	assert_int_equal(f.n_handed, 1);
+	assert_int_equal(f.handed[0].why, READY_IDLE);
+	add(&f, (struct packet){.time_ns = 12 * S, .index = 2, .len = 40}); /* no payload */
+	for (uint32_t i = 3; i < 9; i++)
+		add(&f, (struct packet){.time_ns = 12 * S + i * MS, .index = i});
+	assert_int_equal(f.n_handed, 2);
+	assert_int_equal(f.handed[1].why, READY_FULL);
+	assert_int_equal(f.handed[1].n_packets, 6);
+	assert_int_equal(assembler_counters(f.assembler)->records_missing, 0);
+	add(&f, (struct packet){.time_ns = 13 * S, .index = 9});
+	assembler_flush(f.assembler);
+	assert_int_equal(f.n_handed, 2);
+	finish(&f);
+}
+
 static void a_fin_from_one_side_does_not_end_a_flow(void **state)
 {
 	struct assembler_config config = config_of(&bi_shape);
@@ -262,6 +288,7 @@ int main(void)
 		cmocka_unit_test(a_flow_is_full_at_seq_len_packets),
 		cmocka_unit_test(records_of_a_judged_flow_do_not_begin_it_anew),
 		cmocka_unit_test(an_early_judgement_comes_once_and_does_not_end_the_flow),
+		cmocka_unit_test(what_follows_a_judgement_on_few_packets_is_judged_again),
 		cmocka_unit_test(a_fin_from_one_side_does_not_end_a_flow),
 		cmocka_unit_test(fins_from_both_sides_end_a_flow_with_its_last_packets),
 		cmocka_unit_test(a_reset_ends_a_flow_and_what_follows_is_only_counted),

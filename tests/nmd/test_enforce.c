@@ -241,6 +241,20 @@ static void an_early_sure_judgement_is_provisional_and_acts(void **state)
 	assert_false(v.flags & VERDICT_PROVISIONAL);
 }
 
+static void a_judgement_on_few_packets_is_told_as_final_and_recorded_on(void **state)
+{
+	struct judged_flow j = flow(1, DECIDED_CLASS, READY_IDLE);
+
+	NEEDS_KERNEL;
+	enforce.again_below = 6;
+	j.n_packets = 5;
+	assert_true(judge(j).flags & VERDICT_PROVISIONAL);
+	assert_false(last.provisional);
+	j.n_packets = 6;
+	assert_false(judge(j).flags & VERDICT_PROVISIONAL);
+	enforce.again_below = 0;
+}
+
 static void an_early_unsure_judgement_changes_nothing(void **state)
 {
 	NEEDS_KERNEL;
@@ -456,6 +470,7 @@ int main(void)
 		TEST(a_sure_final_judgement_is_a_verdict_of_its_class),
 		TEST(an_unsure_or_strange_one_is_unknown_and_passes),
 		TEST(an_early_sure_judgement_is_provisional_and_acts),
+		TEST(a_judgement_on_few_packets_is_told_as_final_and_recorded_on),
 		TEST(an_early_unsure_judgement_changes_nothing),
 		TEST(the_safety_net_marks_the_verdict),
 		TEST(in_watch_mode_the_event_says_watch),
