@@ -115,7 +115,7 @@ static const struct setting settings_table[] = {
 	 "kilobytes of a packet ring, one a CPU"},
 	{"newcomers_per_ms", SETTING_NUMBER, AT(newcomers_per_ms), "100", 1, 100000, false, NULL,
 	 "first packets that a CPU may send up in a millisecond"},
-	{"early_packets", SETTING_NUMBER, AT(early_packets), "6", 0, 1000, false, NULL,
+	{"early_packets", SETTING_NUMBER, AT(early_packets), "10", 0, 1000, false, NULL,
 	 "packets after which a flow gets a provisional verdict; 0 = none"},
 	{"idle_s", SETTING_NUMBER, AT(idle_s), "15", 1, 3600, false, NULL,
 	 "a flow silent for so long is judged with what there is"},

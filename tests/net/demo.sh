@@ -62,7 +62,7 @@ net_quiet
 title "1. Two hosts, one wire"
 say "Two network namespaces are joined by a virtual cable. nmd guards one end; packets are counted on \
 the other. Nothing outside these namespaces is touched."
-nmd_begin --set idle_s=2 --set early_packets=10
+nmd_begin --set idle_s=2
 say "nmd runs: $(nmctl -o json status | jq -r '"mode \(.mode), XDP \(.interfaces[0].xdp), egress by \(.interfaces[0].egress), model with \(.model.classes | if type == "array" then length else . end) classes"'). No rule is set."
 
 title "2. Real captures cross the wire"

@@ -8,7 +8,7 @@ CLASSES='select(.src and .provisional != true) | [.proto, .src, .sport, .dst, .d
 
 net_begin
 net_quiet
-nmd_begin --set idle_s=2 --set early_packets=10
+nmd_begin --set idle_s=2
 replay --speed 4 --max-gap 100 --write "$WORK/sent.pcap" "$CAPTURES"/demo/*.pcap* >"$WORK/first"
 summary=$(tail -n 1 "$WORK/first")
 check_that "packets were sent" "$(jq .sent <<<"$summary") > 300"
