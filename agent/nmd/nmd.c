@@ -185,7 +185,8 @@ static int detach(const struct command_line *line)
 		close(lock);
 	if (rc)
 		return failed(&e);
-	printf("%u interfaces left, nothing remains under %s\n", n, pin_dir);
+	printf("%u interface%s released, nothing remains under %s\n", n, n == 1 ? "" : "s",
+	       pin_dir);
 	return EXIT_DONE;
 }
 
