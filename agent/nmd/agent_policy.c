@@ -12,14 +12,19 @@ static void free_program(struct policy_program **program)
 	policy_program_free(*program);
 }
 
-int agent_policy_compile(const struct agent *a, const struct policy *p,
-			 struct policy_program **ret_program, struct error *e)
+static struct policy_classes known_classes(const struct agent *a)
 {
-	struct policy_classes classes = {
+	return (struct policy_classes){
 		.n = a->classes.n,
 		.name = a->classes.name,
 		.watch_only = a->classes.watch_only,
 	};
+}
+
+int agent_policy_compile(const struct agent *a, const struct policy *p,
+			 struct policy_program **ret_program, struct error *e)
+{
+	struct policy_classes classes = known_classes(a);
 
 	return policy_compile(p, &classes, a->never, a->n_never, ret_program, e);
 }
@@ -27,11 +32,12 @@ int agent_policy_compile(const struct agent *a, const struct policy *p,
 /* A class that is registered but not the model's: the rule stays, and cannot match a new flow. */
 static void note_missing_classes(const struct agent *a, const struct policy *p, char *notes)
 {
+	struct policy_classes classes = known_classes(a);
 	size_t len = strlen(notes);
 
 	for (uint32_t i = 0; i < p->n_rules && len < POLICY_NOTES; i++) {
 		const char *name = p->rules[i].class_name;
-		int id = *name ? classes_find(&a->classes, name) : 0;
+		int id = *name ? policy_class_find(&classes, name) : 0;
 
 		if (id <= 0 || a->classes.in_model[id])
 			continue;
@@ -45,10 +51,12 @@ static void note_missing_classes(const struct agent *a, const struct policy *p, 
 static int register_rule_classes(struct agent *a, const struct policy *p, struct error *e)
 {
 	for (uint32_t i = 0; i < p->n_rules; i++) {
-		int id = *p->rules[i].class_name ? classes_register(&a->classes, a->kernel,
-								    p->rules[i].class_name, e)
-						 : 0;
+		struct policy_classes classes = known_classes(a);
+		const char *name = p->rules[i].class_name;
+		int id = *name ? policy_class_find(&classes, name) : 0;
 
+		if (id < 0)
+			id = classes_register(&a->classes, a->kernel, name, e);
 		if (id < 0)
 			return id;
 	}

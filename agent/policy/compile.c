@@ -94,7 +94,7 @@ static void note_cut(struct compiler *c)
 
 /* ---- classes ---- */
 
-static int class_find(const struct policy_classes *classes, const char *name)
+static int class_named(const struct policy_classes *classes, const char *name)
 {
 	if (strcmp(name, "unknown") == 0)
 		return CLASS_UNKNOWN;
@@ -102,6 +102,15 @@ static int class_find(const struct policy_classes *classes, const char *name)
 		if (strcmp(classes->name[id], name) == 0)
 			return (int)id;
 	return -ENOENT;
+}
+
+int policy_class_find(const struct policy_classes *classes, const char *name)
+{
+	int id = class_named(classes, name);
+
+	if (id < 0 && strcmp(name, "bittorrent") == 0)
+		id = class_named(classes, "p2p");
+	return id;
 }
 
 /* Nearest names first, then what of the others finds room. */
@@ -160,9 +169,7 @@ static int resolve_class(struct compiler *c, const struct policy_rule *r, int *r
 	int id = ANY_CLASS;
 
 	if (r->class_name[0]) {
-		id = class_find(c->classes, r->class_name);
-		if (id < 0 && strcmp(r->class_name, "bittorrent") == 0)
-			id = class_find(c->classes, "p2p");
+		id = policy_class_find(c->classes, r->class_name);
 		if (id < 0)
 			return unknown_class(c, r, e);
 	}

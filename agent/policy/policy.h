@@ -104,8 +104,10 @@ struct policy_program {
 	char notes[1024]; /* warnings for the operator, one a line: "block class=dns-tunnel: ..." */
 };
 
-/* never: prefixes from the settings that no rule overrides. class=bittorrent means p2p where there
- * is no class of the former name. */
+/* The id of the class that a rule names, or -ENOENT. class=bittorrent means p2p where there is no
+ * class of the former name. */
+int policy_class_find(const struct policy_classes *classes, const char *name);
+/* never: prefixes from the settings that no rule overrides. */
 int policy_compile(const struct policy *p, const struct policy_classes *classes,
 		   const struct zone_key *never, uint32_t n_never,
 		   struct policy_program **ret_program, struct error *e);

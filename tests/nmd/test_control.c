@@ -531,6 +531,19 @@ static void a_hangup_reads_the_settings_again(void **state)
 	assert_true(log_says("settings read again"));
 }
 
+static void a_rule_for_bittorrent_means_p2p_also_after_a_restart(void **state)
+{
+	unsigned before = 0, after = 0;
+
+	NEEDS_NMD;
+	json_decref(must("policy block class=bittorrent", NULL));
+	assert_int_equal(ask("classes", NULL, &before, NULL), 0);
+	stop(SIGTERM, 0);
+	start();
+	assert_int_equal(ask("classes", NULL, &after, NULL), 0);
+	assert_int_equal(after, before);
+}
+
 static json_t *policy_status(void)
 {
 	json_t *status = must("status", NULL);
@@ -593,6 +606,7 @@ int main(void)
 		cmocka_unit_test(a_second_agent_and_a_detach_are_refused_while_one_runs),
 		cmocka_unit_test(nobody_else_can_hold_the_lock),
 		cmocka_unit_test(a_hangup_reads_the_settings_again),
+		cmocka_unit_test(a_rule_for_bittorrent_means_p2p_also_after_a_restart),
 		cmocka_unit_test(policy_and_events_survive_a_kill_and_a_stop),
 		cmocka_unit_test(a_detach_leaves_nothing_behind),
 	};
