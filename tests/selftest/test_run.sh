@@ -50,4 +50,21 @@ program other/test_bad <<<'echo "1..0 # SKIP no root"'
 holds a_program_may_skip_as_a_whole other 0 "0 passed, 0 failed, 1 skipped"
 program other/test_bad <<<'printf "1..2\nok 1 - a\nnot ok 2 # SKIP b\n"'
 holds a_skip_as_cmocka_words_it_is_no_failure other 0 "1 passed, 0 failed, 1 skipped"
+
+# What runs is ended, in time for its own clean-up, and nothing more is started.
+n=$((n + 1))
+program fake/test_good <<<"trap 'touch $dir/ended; exit 1' TERM; touch $dir/began; while :; do sleep 0.1; done"
+program fake/test_skips <<<"touch $dir/another"
+BUILD=$dir tests/run fake >"$dir/said" &
+runner=$!
+while [ ! -e "$dir/began" ] && kill -0 "$runner"; do sleep 0.1; done
+kill "$runner"
+wait "$runner"
+status=$?
+if [ "$status" -eq 130 ] && [ -e "$dir/ended" ] && [ ! -e "$dir/another" ]; then
+	echo "ok $n - an_interrupt_ends_the_run_and_what_it_runs"
+else
+	echo "not ok $n - an_interrupt_ends_the_run_and_what_it_runs"
+	sed "s/^/# status $status: /" "$dir/said"
+fi
 echo "1..$n"
