@@ -17,6 +17,7 @@
 
 /* flags */
 #define CONTROL_ENDPOINTS 0x01
+#define CONTROL_TRIPPED   0x02 /* the agent's note for its successor: its breaker has tripped */
 
 struct control {
 	__u32 schema_version;

@@ -507,7 +507,9 @@ static int start_parts(struct agent *a, struct error *e)
 				     a->settings.endpoints, e);
 	if (rc)
 		return rc;
-	a->enforce.watch = watch_only;
+	if (heartbeat_tripped(&a->heartbeat))
+		breaker_stay_tripped(&a->breaker);
+	a->enforce.watch = watch_only || a->breaker.tripped;
 	interfaces_release(&a->interfaces);
 	interfaces_leave_others(&a->interfaces);
 	rc = start_sinks(a, e);

@@ -150,7 +150,7 @@ int agent_policy_start(struct agent *a, struct error *e)
 int agent_set_mode(struct agent *a)
 {
 	a->enforce.watch = a->breaker.tripped || !strcmp(a->settings.mode, "watch");
-	return heartbeat_set_mode(&a->heartbeat, a->enforce.watch);
+	return heartbeat_set_mode(&a->heartbeat, a->enforce.watch, a->breaker.tripped);
 }
 
 void agent_breaker_tripped(void *ctx)

@@ -42,6 +42,12 @@ bool breaker_add(struct breaker *b, uint64_t now_ns, bool would_drop)
 	return true;
 }
 
+void breaker_stay_tripped(struct breaker *b)
+{
+	b->tripped = true;
+	snprintf(b->reason, sizeof(b->reason), "it had tripped before nmd was started again");
+}
+
 void breaker_arm(struct breaker *b)
 {
 	b->tripped = false;

@@ -33,5 +33,7 @@ struct breaker {
 void breaker_configure(struct breaker *b, bool enabled, double share, uint64_t min_flows);
 /* True when this flow trips it. */
 bool breaker_add(struct breaker *b, uint64_t now_ns, bool would_drop);
+/* A restart arms nothing. */
+void breaker_stay_tripped(struct breaker *b);
 /* Armed again, with an empty window. */
 void breaker_arm(struct breaker *b);

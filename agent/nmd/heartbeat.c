@@ -31,13 +31,14 @@ int heartbeat_start(struct heartbeat *h, struct kernel *k, bool watch, uint64_t 
 
 	if (rc)
 		return error_set(e, rc, "map control: cannot be read: %s", strerror(-rc));
+	watch |= !!(before.flags & CONTROL_TRIPPED);
 	h->kernel = k;
 	h->control = (struct control){
 		.schema_version = SCHEMA_VERSION,
 		.mode = watch ? MODE_WATCH : MODE_ENFORCE,
 		.fail_open_ns = fail_open_s * NS_PER_S,
 		.generation = before.generation + 1,
-		.flags = endpoints ? CONTROL_ENDPOINTS : 0,
+		.flags = (endpoints ? CONTROL_ENDPOINTS : 0) | (before.flags & CONTROL_TRIPPED),
 	};
 	rc = write_control(h);
 	return rc ? error_set(e, rc, "map control: cannot be written: %s", strerror(-rc)) : 0;
@@ -53,8 +54,15 @@ void heartbeat_beat_ahead(struct heartbeat *h, uint64_t ahead_ns)
 	write_at(h, clock_monotonic_ns() + ahead_ns);
 }
 
-int heartbeat_set_mode(struct heartbeat *h, bool watch)
+bool heartbeat_tripped(const struct heartbeat *h)
 {
+	return h->control.flags & CONTROL_TRIPPED;
+}
+
+int heartbeat_set_mode(struct heartbeat *h, bool watch, bool tripped)
+{
+	h->control.flags &= ~CONTROL_TRIPPED;
+	h->control.flags |= tripped ? CONTROL_TRIPPED : 0;
 	h->control.mode = watch ? MODE_WATCH : MODE_ENFORCE;
 	return write_control(h);
 }

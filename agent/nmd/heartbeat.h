@@ -21,7 +21,9 @@ void heartbeat_beat(struct heartbeat *h);
 /* For work that keeps the loop for a while (loading programs): a beat that counts from so much
  * later. */
 void heartbeat_beat_ahead(struct heartbeat *h, uint64_t ahead_ns);
-int heartbeat_set_mode(struct heartbeat *h, bool watch);
+/* tripped: the breaker's, kept for the next agent. */
+int heartbeat_set_mode(struct heartbeat *h, bool watch, bool tripped);
+bool heartbeat_tripped(const struct heartbeat *h);
 void heartbeat_set_fail_open(struct heartbeat *h, uint64_t fail_open_s);
 /* The record shape changed: undecided flows begin anew. */
 int heartbeat_next_generation(struct heartbeat *h);

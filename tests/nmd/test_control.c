@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The built nmd and its control socket, in a network namespace of the test's own. */
+#include <bpf/bpf.h>
 #include <ftw.h>
 #include <signal.h>
 #include <sys/un.h>
 #include "agent/nmd/store.h"
 #include "agent/wire/wire.h"
+#include "maps/control.h"
 #include "tests/nmd/netns.h"
 
 #define STORED 3000
@@ -544,6 +546,47 @@ static void a_rule_for_bittorrent_means_p2p_also_after_a_restart(void **state)
 	assert_int_equal(after, before);
 }
 
+static void note_tripped_breaker(void)
+{
+	struct control control;
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/run/bpf/maps/control", dir);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &(__u32){0}, &control), 0);
+	control.flags |= CONTROL_TRIPPED;
+	assert_int_equal(bpf_map_update_elem(fd, &(__u32){0}, &control, BPF_ANY), 0);
+	close(fd);
+}
+
+static void assert_breaker(bool tripped)
+{
+	json_t *status = must("status", NULL);
+	json_t *breaker = json_object_get(status, "breaker");
+
+	assert_int_equal(json_is_true(json_object_get(breaker, "tripped")), tripped);
+	assert_string_equal(json_string_value(json_object_get(status, "mode")),
+			    tripped ? "watch" : "enforce");
+	json_decref(status);
+}
+
+static void a_breaker_that_tripped_is_armed_by_a_person_only(void **state)
+{
+	NEEDS_NMD;
+	assert_breaker(false);
+	stop(SIGTERM, 0);
+	note_tripped_breaker();
+	start();
+	assert_breaker(true);
+	json_decref(must("policy arm", NULL));
+	assert_breaker(false);
+	stop(SIGTERM, 0);
+	start();
+	assert_breaker(false);
+}
+
 static json_t *policy_status(void)
 {
 	json_t *status = must("status", NULL);
@@ -607,6 +650,7 @@ int main(void)
 		cmocka_unit_test(nobody_else_can_hold_the_lock),
 		cmocka_unit_test(a_hangup_reads_the_settings_again),
 		cmocka_unit_test(a_rule_for_bittorrent_means_p2p_also_after_a_restart),
+		cmocka_unit_test(a_breaker_that_tripped_is_armed_by_a_person_only),
 		cmocka_unit_test(policy_and_events_survive_a_kill_and_a_stop),
 		cmocka_unit_test(a_detach_leaves_nothing_behind),
 	};
