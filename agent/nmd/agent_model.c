@@ -23,7 +23,7 @@
 
 /* A flow judged on fewer is judged again by what follows: a handshake and a pause say little, and
  * would be a way past any block. */
-#define SOUND_PACKETS 6
+#define SOUND_PACKETS 10
 
 /* An agent that runs from its source tree finds the tree's model. */
 static void default_model_path(char path[PATH_MAX])
