@@ -38,8 +38,8 @@ static void on_trip(void *ctx)
 static struct policy_program *compile(const char *text)
 {
 	struct policy_classes known = {classes.n, classes.name, classes.watch_only};
-	struct policy_program *program;
-	struct policy *policy;
+	struct policy_program *program = NULL;
+	struct policy *policy = NULL;
 	struct error e;
 
 	if (policy_parse("test", text, strlen(text), &policy, &e) ||
