@@ -295,6 +295,18 @@ static bool begins_anew(const struct flow *flow, const struct packet_record *rec
 	return flow->list != ASSEMBLING || flow->next_index > 1 || new_syn;
 }
 
+/* Whoever sends a SYN after every few packets would have each of them begin a flow, and none ever
+ * judged: what has too few packets for a judgement takes in what comes, and lives on. */
+static bool take_in(struct assembler *a, struct flow *flow)
+{
+	if (!flow->sample || flow->sample->n_packets >= a->config.again_below)
+		return false;
+	flow->n_indexes = flow->next_index = 0;
+	flow->fins_seen = flow->tcp_flags = 0;
+	move_to(a, flow, ASSEMBLING);
+	return true;
+}
+
 /* Nobody is to be judged by a handshake, a pause and nothing else. */
 static bool goes_on(const struct flow *flow, const struct packet_record *record)
 {
@@ -357,27 +369,28 @@ static void after_packet(struct assembler *a, struct flow *flow)
 		move_to(a, flow, ASSEMBLING);
 }
 
-void assembler_add_record(struct assembler *a, const struct packet_record *record,
+bool assembler_add_record(struct assembler *a, const struct packet_record *record,
 			  const uint8_t *data)
 {
 	struct flow *flow;
-	bool anew, more;
+	bool anew, more, began;
 
 	if (record->kind != RECORD_PACKET || record->direction > FLOW_DIR_REVERSE ||
 	    record->hook > HOOK_EGRESS)
-		return;
+		return false;
 	a->counters.records++;
 	flow = find_flow(a, &record->key);
-	anew = flow && begins_anew(flow, record);
+	anew = flow && begins_anew(flow, record) && !take_in(a, flow);
 	more = flow && !anew && goes_on(flow, record);
 	if (anew || more) {
 		finish(a, flow, READY_END);
 		flow = NULL;
 	}
-	if (!flow)
+	began = !flow;
+	if (began)
 		flow = start_flow(a, record);
 	if (!flow)
-		return;
+		return false;
 	if (anew || more)
 		flow->not_before_ns = record->time_ns;
 	if (more)
@@ -386,10 +399,11 @@ void assembler_add_record(struct assembler *a, const struct packet_record *recor
 	if (!flow->sample || record->time_ns < flow->not_before_ns) {
 		a->counters.records_late++;
 		move_to(a, flow, flow->list);
-		return;
+		return began;
 	}
 	sample_add_record(flow->sample, &flow->info.first_direction, record, data);
 	after_packet(a, flow);
+	return began;
 }
 
 static bool is_past(uint64_t since_ns, uint64_t limit_ns, uint64_t now_ns)

@@ -50,7 +50,8 @@ struct assembler_config {
 	uint32_t max_flows;
 	uint32_t early_packets;
 	uint64_t idle_ns, total_ns;
-	/* A flow that was judged on fewer packets begins anew with its next payload (0 = never). */
+	/* A flow that was judged on fewer packets begins anew with its next payload, and one that
+	 * has fewer is not begun anew by a SYN but goes on (0 = neither). */
 	uint32_t again_below;
 	/* Optional, for who follows a flow through its whole life (nmctl classify): on_start may
 	 * set info->user; on_done comes when the entry goes, with totals over all records, also
@@ -90,8 +91,8 @@ int assembler_new(const struct assembler_config *config, flow_ready_fn on_ready,
 		  struct assembler **ret_assembler);
 void assembler_free(struct assembler *a); /* accepts NULL; samples not ready are dropped */
 /* data: header_bytes, then payload_bytes, as the readers have checked. Other kinds than
- * RECORD_PACKET are passed over. */
-void assembler_add_record(struct assembler *a, const struct packet_record *record,
+ * RECORD_PACKET are passed over. True when a flow began with this record. */
+bool assembler_add_record(struct assembler *a, const struct packet_record *record,
 			  const uint8_t *data);
 void assembler_tick(struct assembler *a, uint64_t now_ns);
 /* Hands out all that is assembling and forgets every flow. */

@@ -122,9 +122,10 @@ static void on_record(void *ctx, const struct packet_record *record, const uint8
 {
 	struct agent *a = ctx;
 
-	if (record->flags & RECORD_FLOW_START)
+	bool began = assembler_add_record(a->assembler, record, data);
+
+	if (began && record->flags & RECORD_FLOW_START)
 		enforce_flow_start(&a->enforce, record);
-	assembler_add_record(a->assembler, record, data);
 }
 
 static void on_hit(void *ctx, const struct packet_record *record, const uint8_t *data)

@@ -84,6 +84,43 @@ static void what_follows_a_judgement_on_few_packets_is_judged_again(void **state
 	finish(&f);
 }
 
+static void syns_among_few_packets_do_not_keep_a_flow_from_its_judgement(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	config.again_below = 5;
+	begin(&f, &config);
+	for (uint32_t i = 0; i < 6; i++)
+		add(&f, (struct packet){.time_ns = i * 2 * S,
+					.index = i % 2,
+					.tcp_flags = i % 2 ? ACK : SYN,
+					.flags = i % 2 ? 0 : RECORD_FLOW_START});
+	assert_int_equal(f.n_handed, 1);
+	assert_int_equal(f.handed[0].why, READY_FULL);
+	assert_int_equal(f.handed[0].n_packets, 6);
+	assert_int_equal(f.n_done, 0);
+	finish(&f);
+}
+
+static void a_flow_with_enough_packets_is_ended_by_a_syn(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	config.again_below = 2;
+	begin(&f, &config);
+	for (uint32_t i = 0; i < 3; i++)
+		add(&f, (struct packet){.time_ns = i * MS, .index = i, .tcp_flags = ACK});
+	add(&f, (struct packet){.time_ns = 3 * MS, .tcp_flags = SYN, .flags = RECORD_FLOW_START});
+	assert_int_equal(f.n_handed, 1);
+	assert_int_equal(f.handed[0].why, READY_END);
+	assert_int_equal(f.handed[0].n_packets, 3);
+	finish(&f);
+}
+
 static void a_fin_from_one_side_does_not_end_a_flow(void **state)
 {
 	struct assembler_config config = config_of(&bi_shape);
@@ -289,6 +326,8 @@ int main(void)
 		cmocka_unit_test(records_of_a_judged_flow_do_not_begin_it_anew),
 		cmocka_unit_test(an_early_judgement_comes_once_and_does_not_end_the_flow),
 		cmocka_unit_test(what_follows_a_judgement_on_few_packets_is_judged_again),
+		cmocka_unit_test(syns_among_few_packets_do_not_keep_a_flow_from_its_judgement),
+		cmocka_unit_test(a_flow_with_enough_packets_is_ended_by_a_syn),
 		cmocka_unit_test(a_fin_from_one_side_does_not_end_a_flow),
 		cmocka_unit_test(fins_from_both_sides_end_a_flow_with_its_last_packets),
 		cmocka_unit_test(a_reset_ends_a_flow_and_what_follows_is_only_counted),
