@@ -5,9 +5,11 @@
  */
 #include "agent/nmd/sink_log.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "agent/nmd/clock.h"
 #include "agent/nmd/log.h"
 
@@ -20,6 +22,17 @@ struct sink_log {
 	uint64_t dropped;
 };
 
+/* Never waits: a pipe without a reader is an error, a full one loses lines, counted. */
+static FILE *open_json(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "a");
+
+	if (fd >= 0 && !file)
+		close(fd);
+	return file;
+}
+
 int sink_log_new(const char *json_path, struct sink_log **ret_sink, struct error *e)
 {
 	struct sink_log *s = calloc(1, sizeof(*s));
@@ -28,7 +41,7 @@ int sink_log_new(const char *json_path, struct sink_log **ret_sink, struct error
 		return error_set(e, -ENOMEM, "out of memory");
 	if (*json_path) {
 		s->json_path = strdup(json_path);
-		s->json = fopen(json_path, "ae");
+		s->json = open_json(json_path);
 		if (!s->json || !s->json_path) {
 			error_set(e, -EIO, "json_log: %s: cannot be opened: %m", json_path);
 			sink_log_free(s);
@@ -55,7 +68,7 @@ void sink_log_reopen(struct sink_log *s)
 
 	if (!s->json_path)
 		return;
-	file = fopen(s->json_path, "ae");
+	file = open_json(s->json_path);
 	if (!file) {
 		log_error("json_log: %s: cannot be opened again: %m", s->json_path);
 		return;
