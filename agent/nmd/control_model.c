@@ -30,6 +30,13 @@ int control_model_load(struct control_call *call, struct error *e)
 		return control_usage(call, e,
 				     "model load: wants the absolute path of a model file");
 	rc = agent_model_swap(a, call->words[0], e);
+	if (rc == -EACCES) {
+		struct error why = *e;
+
+		error_set(e, rc,
+			  "%.150s; nmd has no more rights than the file's others: make it readable",
+			  why.text);
+	}
 	if (rc) {
 		log_warning("model %.200s: not loaded: %s", call->words[0], e->text);
 		return rc;
