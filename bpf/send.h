@@ -12,25 +12,37 @@
 
 #define WAKE_EVERY_NS 1000000ULL
 
-/* Copies exactly len (<= max) bytes, or as far as `end` lets it. */
+/*
+ * Copies exactly len (<= max, a multiple of 8) bytes, or as far as `end` lets it. Each bound is
+ * asked of the very variable that it is about, once more for the tail, since verifiers before 6.8
+ * or so do not carry what they know of one variable over to another that was made of it.
+ */
 static __always_inline void copy_words(__u8 *to, const __u8 *from, const __u8 *end, __u32 len,
-				       __u32 max)
+				       const __u32 max)
 {
+	__u32 done;
+
 	ROLLED
-	for (__u32 i = 0; i < max / 8 && len >= 8; i++) {
-		if (from + 8 > end)
+	for (__u32 i = 0; i < max && i + 8 <= len; i += 8) {
+		if (from + i + 8 > end)
 			return;
-		*(__u64 *)to = *(const __u64 *)from;
-		to += 8;
-		from += 8;
-		len -= 8;
+		*(__u64 *)(to + i) = *(const __u64 *)(from + i);
 	}
-	if (len & 4 && from + 4 <= end) {
+	done = len & ~7U;
+	if (!(len & 7) || done > max - 8)
+		return;
+	to += done;
+	from += done;
+	if (len & 4) {
+		if (from + 4 > end)
+			return;
 		*(__u32 *)to = *(const __u32 *)from;
 		to += 4;
 		from += 4;
 	}
-	if (len & 2 && from + 2 <= end) {
+	if (len & 2) {
+		if (from + 2 > end)
+			return;
 		*(__u16 *)to = *(const __u16 *)from;
 		to += 2;
 		from += 2;
@@ -51,6 +63,17 @@ static __always_inline __u32 read_back(const volatile __u16 *len, __u32 max)
 	return value > max ? max : value;
 }
 
+/* The helper wants a length of at least 1. Asked as less_one < max, and kept from the compiler, who
+ * would ask it of len, that is what the verifier sees. */
+static __always_inline bool load_payload(struct at at, __u32 offset, __u8 *to, __u32 len,
+					 const __u32 max)
+{
+	__u32 less_one = len - 1;
+
+	__asm__ volatile("" : "+r"(less_one));
+	return less_one < max && !packet_load(at, offset, to, less_one + 1);
+}
+
 static __always_inline void copy_bytes(struct at at, const struct packet *p,
 				       struct packet_record *r, const __u32 max_header,
 				       const __u32 max_payload)
@@ -68,7 +91,7 @@ static __always_inline void copy_bytes(struct at at, const struct packet *p,
 	offset = (p->view.ip_offset + p->view.header_len) & 0x3fff;
 	if (s.data + offset + len <= s.end)
 		copy_words(to, s.data + offset, s.end, len, max_payload);
-	else if (packet_load(at, offset, to, len))
+	else if (!load_payload(at, offset, to, len, max_payload))
 		r->payload_bytes = 0;
 }
 

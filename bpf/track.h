@@ -57,16 +57,16 @@ static __always_inline void track_known(struct at at, struct packet *p, struct f
 }
 
 /* first_print: what the packet before left, 0 = there was none. */
-static __always_inline void track_create(struct at at, struct packet *p, __u32 first_print,
-					 __u32 generation)
+static __always_inline void track_create(struct at at, struct packet *p, const struct flow_key *key,
+					 __u32 first_print, __u32 generation)
 {
 	struct flow_state fresh, *s;
 
 	flow_begin(&fresh, generation);
 	if (first_print)
 		flow_add_first(&fresh, first_print, p->view.key.proto);
-	bpf_map_update_elem(&flows, &p->view.key, &fresh, BPF_NOEXIST);
-	s = bpf_map_lookup_elem(&flows, &p->view.key);
+	bpf_map_update_elem(&flows, key, &fresh, BPF_NOEXIST);
+	s = bpf_map_lookup_elem(&flows, key);
 	if (!s) {
 		note(REASON_FLOW_TABLE_FULL);
 		return;
@@ -90,10 +90,12 @@ static __always_inline enum reason track_start(struct at at, struct packet *p,
 }
 
 /* No entry in `flows`: the first packet leaves its fingerprint, the second makes the entry. */
-static __always_inline enum reason
-track_newcomer(struct at at, struct packet *p, const struct control *c, bool opening, bool counted)
+static __always_inline enum reason track_newcomer(struct at at, struct packet *p,
+						  const struct flow_key *key,
+						  const struct control *c, bool opening,
+						  bool counted)
 {
-	__u64 hash = flow_hash(&p->view.key, c->generation);
+	__u64 hash = flow_hash(key, c->generation);
 	__u32 print = fingerprint_make(hash, &p->view, p->info.now_ns);
 	__u32 slot = hash & config.newcomer_mask, row_index = slot / NEWCOMERS_PER_ROW;
 	struct newcomer_row *row = bpf_map_lookup_elem(&newcomers, &row_index);
@@ -104,7 +106,7 @@ track_newcomer(struct at at, struct packet *p, const struct control *c, bool ope
 		return REASON_UNDECIDED;
 	stored = &row->fingerprint[slot % NEWCOMERS_PER_ROW];
 	if (!opening && fingerprint_matches(*stored, print, &p->view, config.flow_idle_ns)) {
-		track_create(at, p, *stored, c->generation);
+		track_create(at, p, key, *stored, c->generation);
 		return REASON_UNDECIDED;
 	}
 	reason = track_start(at, p, c, counted);
@@ -113,7 +115,7 @@ track_newcomer(struct at at, struct packet *p, const struct control *c, bool ope
 	note(REASON_NEWCOMER);
 	*stored = print;
 	if (p->info.gso_segments > 1) /* a fingerprint cannot tell how many */
-		track_create(at, p, 0, c->generation);
+		track_create(at, p, key, 0, c->generation);
 	else
 		track_send(at, p);
 	return reason;
@@ -127,15 +129,18 @@ static __always_inline enum reason track_packet(struct at at, struct packet *p, 
 						bool counted)
 {
 	const struct control *c = control_get();
+	/* on the stack: before 6.2 a map takes no key from a global function's argument */
+	struct flow_key key __attribute__((aligned(8)));
 	enum reason reason = REASON_UNDECIDED;
 	struct flow_state *s;
 
 	if (!c)
 		return REASON_NO_CONTROL;
 	p->info.now_ns = packet_time(at);
-	s = bpf_map_lookup_elem(&flows, &p->view.key);
+	__builtin_memcpy(&key, &p->view.key, sizeof(key));
+	s = bpf_map_lookup_elem(&flows, &key);
 	if (!s)
-		return track_newcomer(at, p, c, opening, counted);
+		return track_newcomer(at, p, &key, c, opening, counted);
 	if (opening ||
 	    flow_restarts(s, &p->view, p->info.now_ns, c->generation, config.flow_idle_ns)) {
 		reason = track_start(at, p, c, counted);
