@@ -15,6 +15,7 @@
  */
 #pragma once
 #include "bpf/parse.h"
+#include "maps/config.h"
 
 #define FINGERPRINT_HASH    0xfffffc00U
 #define FINGERPRINT_REVERSE 0x00000200U
@@ -87,18 +88,26 @@ static __always_inline __u8 fingerprint_direction(__u32 print)
 	return print & FINGERPRINT_REVERSE ? FLOW_DIR_REVERSE : FLOW_DIR_FORWARD;
 }
 
-/* Whether this packet begins the flow anew. */
+/*
+ * Whether this packet begins the flow anew. TCP says itself when it begins, and may be silent for
+ * long; but when all its records went up and it comes back without a verdict, which the agent has
+ * forgotten meanwhile, it is to be judged once more.
+ */
 static __always_inline bool flow_restarts(const struct flow_state *s, const struct packet_view *v,
-					  __u64 now_ns, __u32 generation, __u64 idle_ns)
+					  __u64 now_ns, __u32 generation,
+					  const volatile struct nm_config *c)
 {
 	__u64 last = s->last_ns[0] > s->last_ns[1] ? s->last_ns[0] : s->last_ns[1];
+	bool silent = c->flow_idle_ns && now_ns > last && now_ns - last > c->flow_idle_ns;
 
 	if (s->generation != generation)
 		return true;
-	if (v->key.proto == PROTO_TCP)
-		return packet_opens(v) && ((s->tcp_flags[0] | s->tcp_flags[1]) &
-					   ~(TCP_SYN | TCP_ECE | TCP_CWR) & 0xff);
-	return idle_ns && now_ns > last && now_ns - last > idle_ns;
+	if (v->key.proto != PROTO_TCP)
+		return silent;
+	if (silent && s->packets[0] + s->packets[1] >= c->record_packets)
+		return true;
+	return packet_opens(v) &&
+	       ((s->tcp_flags[0] | s->tcp_flags[1]) & ~(TCP_SYN | TCP_ECE | TCP_CWR) & 0xff);
 }
 
 /* An entry without packets. */

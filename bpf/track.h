@@ -141,8 +141,7 @@ static __always_inline enum reason track_packet(struct at at, struct packet *p, 
 	s = bpf_map_lookup_elem(&flows, &key);
 	if (!s)
 		return track_newcomer(at, p, &key, c, opening, counted);
-	if (opening ||
-	    flow_restarts(s, &p->view, p->info.now_ns, c->generation, config.flow_idle_ns)) {
+	if (opening || flow_restarts(s, &p->view, p->info.now_ns, c->generation, &config)) {
 		reason = track_start(at, p, c, counted);
 		if (reason_drops(reason))
 			return reason;

@@ -142,7 +142,7 @@ static void follow_flow(struct extractor *x, const uint8_t *packet, const struct
 		count_newcomer(x, packet, v, info);
 		return;
 	}
-	if (flow_restarts(s, v, info->now_ns, 0, x->config.flow_idle_ns)) {
+	if (flow_restarts(s, v, info->now_ns, 0, &x->config)) {
 		x->counters[REASON_FLOW_RESTARTED]++;
 		flow_begin(s, 0);
 		info->flags = RECORD_FLOW_START;

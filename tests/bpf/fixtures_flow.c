@@ -127,6 +127,24 @@ static void syn_again(struct harness *h)
 	fixture_note(h, REASON_FLOW_RESTARTED, 1);
 }
 
+static void silence_after_records(struct harness *h)
+{
+	struct nm_config config = harness_config();
+
+	client_tcp(&p, TCP_ACK, 100);
+	for (__u32 i = 0; i < config.record_packets - 1; i++)
+		fixture_packet(h, HOOK_INGRESS, &p, REASON_UNDECIDED);
+	h->now_ns += config.flow_idle_ns + 1;
+	harness_enforce(h);
+	recorded(h, HOOK_INGRESS, config.record_packets - 1, 0); /* it may be silent */
+	h->now_ns += config.flow_idle_ns;
+	fixture_packet(h, HOOK_INGRESS, &p, REASON_UNDECIDED);
+	assert_int_equal(h->n_records, 0); /* the verdict may be on its way */
+	h->now_ns += config.flow_idle_ns + 1;
+	harness_enforce(h);
+	recorded(h, HOOK_INGRESS, 0, RECORD_FLOW_START);
+}
+
 static void syn_after_stray(struct harness *h)
 {
 	client_tcp(&p, TCP_RST, 0);
@@ -326,6 +344,8 @@ const struct fixture flow_fixtures[] = {
 	{"a newcomer's second packet after a long silence is a first one", silence_of_newcomer},
 	{"a TCP flow does not begin anew by silence", silence_tcp},
 	{"a SYN begins a flow anew, a repeated SYN does not", syn_again},
+	{"a TCP flow without a verdict whose records went up begins anew after silence",
+	 silence_after_records},
 	{"a SYN after a stray packet is a first packet", syn_after_stray},
 	{"first packets' records have a budget a millisecond", budget},
 	{"a full ring loses records and counts each", ring_full},
