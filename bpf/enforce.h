@@ -37,6 +37,11 @@ static __always_inline enum reason enforce_limit(const struct policy_action *a,
 	return watch ? REASON_WOULD_LIMIT : REASON_LIMITED;
 }
 
+static __always_inline bool action_acts(const struct policy_action *a)
+{
+	return a->action == ACTION_DROP || a->action == ACTION_LIMIT;
+}
+
 /* What the action means for this packet now. */
 static __always_inline enum reason enforce_action(const struct policy_action *a, __u32 zone_id,
 						  bool protect, struct at at,
@@ -45,7 +50,7 @@ static __always_inline enum reason enforce_action(const struct policy_action *a,
 	const struct control *c;
 	__u64 now;
 
-	if ((a->action != ACTION_DROP && a->action != ACTION_LIMIT) || zone_id == ZONE_NEVER)
+	if (!action_acts(a) || zone_id == ZONE_NEVER)
 		return REASON_PASSED;
 	if (protect && !(a->flags & POLICY_FORCE))
 		return REASON_PROTECTED;
@@ -78,13 +83,35 @@ static __always_inline void count_decided(enum reason reason, __u32 class_id, __
 		count_row(RULE_ROW(rule_id), bytes);
 }
 
+static __always_inline const struct policy_entry *policy_entry_of(__u32 zone_id, __u32 class_id)
+{
+	__u32 index = policy_index(zone_id, class_id);
+
+	return bpf_map_lookup_elem(&policy, &index);
+}
+
 static __always_inline const struct policy_action *policy_of(__u32 zone_id, __u32 class_id,
 							     __u8 hook)
 {
-	__u32 index = policy_index(zone_id, class_id);
-	const struct policy_entry *entry = bpf_map_lookup_elem(&policy, &index);
+	const struct policy_entry *entry = policy_entry_of(zone_id, class_id);
 
 	return entry ? &entry->by_hook[hook] : NULL;
+}
+
+/*
+ * Whether a SYN changes nothing for this decided flow: for a while a verdict that acts outlives it,
+ * or the far end of a blocked flow could lift the block by a SYN among its packets. Whoever uses
+ * the five numbers again within that time is the same application; TIME_WAIT keeps others off.
+ */
+static __always_inline bool verdict_outlives_syn(struct at at, const struct verdict *verdict)
+{
+	__u32 class_id = verdict->class_id < MAX_CLASSES ? verdict->class_id : CLASS_UNKNOWN;
+	const struct policy_entry *entry = policy_entry_of(verdict->zone_id, class_id);
+
+	if (!entry || !(action_acts(&entry->by_hook[HOOK_INGRESS]) ||
+			action_acts(&entry->by_hook[HOOK_EGRESS])))
+		return false;
+	return packet_time_coarse(at) < verdict->judged_ns + VERDICT_OUTLIVES_SYN_NS;
 }
 
 /* A packet of a decided flow: acts and counts. */

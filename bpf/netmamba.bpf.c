@@ -26,12 +26,13 @@ static __always_inline enum reason parse_reason(enum parse_result result)
 	}
 }
 
-/* True: drop. A SYN on a decided flow opens a new conversation on old ports and skips the verdict;
- * a provisional verdict acts, and what it lets pass goes on to be recorded. */
+/* True: drop. A SYN on a decided flow opens a new conversation on old ports and skips the verdict,
+ * unless that acts and is young; a provisional verdict acts, and what it lets pass goes on to be
+ * recorded. */
 static __always_inline bool decide(struct at at, struct packet *p)
 {
 	struct verdict *verdict = bpf_map_lookup_elem(&verdicts, &p->view.key);
-	bool opening = verdict && packet_opens(&p->view);
+	bool opening = verdict && packet_opens(&p->view) && !verdict_outlives_syn(at, verdict);
 	bool counted = verdict && !opening;
 	enum reason reason;
 

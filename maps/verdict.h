@@ -24,6 +24,9 @@
 #define VERDICT_PROTECTED 0x02 /* safety net: only a policy entry with POLICY_FORCE acts */
 #define VERDICT_TOLD      0x04 /* set by the kernel: the agent has been told of the first hit */
 
+/* A verdict that drops or limits is not lifted by a SYN before it is so old: 2 MSL (RFC 9293). */
+#define VERDICT_OUTLIVES_SYN_NS 60000000000ULL
+
 struct verdict {
 	__u16 class_id;
 	__u16 zone_id;

@@ -244,20 +244,42 @@ static void provisional(struct harness *h)
 	assert_int_equal(h->records[0].record.kind, RECORD_HIT);
 }
 
-static void syn_on_decided(struct harness *h)
+/* Twice: the first one may not have got through. */
+static void syns_open(struct harness *h)
 {
-	judge(h, 0);
-	harness_policy(h, 0, CLASS, HOOK_INGRESS, block);
-	fixture_packet(h, HOOK_INGRESS, &p, REASON_DROPPED);
-	for (int i = 0; i < 2; i++) { /* a second one too: the first may not have got through */
-		client_tcp(&p, TCP_SYN, 0);
+	client_tcp(&p, TCP_SYN, 0);
+	for (int i = 0; i < 2; i++) {
 		fixture_packet(h, HOOK_INGRESS, &p, REASON_UNDECIDED);
 		assert_int_equal(h->n_records, 1);
 		assert_int_equal(h->records[0].record.flags, RECORD_FLOW_START);
 		assert_int_equal(h->records[0].record.packet_index, 0);
 	}
+}
+
+static void syn_on_decided(struct harness *h)
+{
+	judge(h, 0);
+	harness_verdict(h, &p, &(struct verdict){.class_id = CLASS, .judged_ns = h->now_ns});
+	syns_open(h);
 	server_tcp(&p, TCP_SYN | TCP_ACK, 0);
+	fixture_packet(h, HOOK_INGRESS, &p, REASON_PASSED);
+}
+
+static void syn_on_blocked(struct harness *h)
+{
+	judge(h, 0);
+	harness_verdict(h, &p, &(struct verdict){.class_id = CLASS, .judged_ns = h->now_ns});
+	harness_policy(h, 0, CLASS, HOOK_INGRESS, block);
+	client_tcp(&p, TCP_SYN, 0);
 	fixture_packet(h, HOOK_INGRESS, &p, REASON_DROPPED);
+	fixture_packet(h, HOOK_EGRESS, &p, REASON_PASSED); /* the block is for inbound packets */
+	assert_int_equal(h->n_records, 0);
+	h->now_ns += VERDICT_OUTLIVES_SYN_NS - 1;
+	harness_enforce(h);
+	fixture_packet(h, HOOK_INGRESS, &p, REASON_DROPPED);
+	h->now_ns++;
+	syns_open(h);
+	fixture_packet(h, HOOK_INGRESS, &back, REASON_DROPPED);
 }
 
 static void unknown_class_id(struct harness *h)
@@ -317,6 +339,7 @@ const struct fixture verdict_fixtures[] = {
 	{"the flows of a rule share its meter", shared_meter},
 	{"a provisional verdict acts, and its flow is still recorded", provisional},
 	{"a SYN on a decided flow begins a new one", syn_on_decided},
+	{"a SYN does not lift a block before a minute has passed", syn_on_blocked},
 	{"a class that does not exist is unknown", unknown_class_id},
 	{"a later fragment of a blocked flow is dropped", later_fragment_blocked},
 	{"segmentation offload counts what goes over the wire", gso_counts_the_wire},
