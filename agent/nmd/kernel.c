@@ -207,6 +207,16 @@ static int open_skeleton(struct kernel *k, const struct nm_config *programs,
 	return 0;
 }
 
+/* Packets of several buffers (jumbo frames, Linux 5.18) are taken, and read past the first one. The
+ * object for libxdp does without: its dispatcher decides for all programs in it. */
+static void allow_multi_buffer(struct netmamba *skeleton)
+{
+	if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_load_bytes, NULL) != 1)
+		return;
+	skeleton->rodata->config.xdp_load_bytes = 1;
+	bpf_program__set_flags(skeleton->progs.nm_ingress, BPF_F_XDP_HAS_FRAGS);
+}
+
 static int load_skeleton(const struct kernel *k, struct netmamba *skeleton, struct error *e)
 {
 	int err;
@@ -227,6 +237,22 @@ static int load_skeleton(const struct kernel *k, struct netmamba *skeleton, stru
 		return error_set(e, err, "loading the BPF programs: %s%s", strerror(-err),
 				 kernel_log_cause());
 	return 0;
+}
+
+/* Both programs, loaded. */
+static int open_programs(struct kernel *k, const struct nm_config *programs,
+			 struct netmamba **ret_skeleton, struct error *e)
+{
+	cleanup(destroy_skeleton) struct netmamba *skeleton = NULL;
+	int err = open_skeleton(k, programs, &skeleton, e);
+
+	if (err)
+		return err;
+	allow_multi_buffer(skeleton);
+	err = load_skeleton(k, skeleton, e);
+	if (!err)
+		*ret_skeleton = take_ptr(skeleton);
+	return err;
 }
 
 static int adopt_maps(struct kernel *k, struct error *e)
@@ -353,9 +379,7 @@ static int fill(struct kernel *k, struct error *e)
 	if (!err && k->adopted)
 		err = beat_for_load(k, e);
 	if (!err)
-		err = open_skeleton(k, &k->config.programs, &k->programs, e);
-	if (!err)
-		err = load_skeleton(k, k->programs, e);
+		err = open_programs(k, &k->config.programs, &k->programs, e);
 	if (!err)
 		err = keep_new_maps(k, e);
 	if (!err)
@@ -417,10 +441,8 @@ bool kernel_adopted(const struct kernel *k)
 int kernel_reload(struct kernel *k, const struct nm_config *programs, struct error *e)
 {
 	cleanup(destroy_skeleton) struct netmamba *skeleton = NULL;
-	int err = open_skeleton(k, programs, &skeleton, e);
+	int err = open_programs(k, programs, &skeleton, e);
 
-	if (!err)
-		err = load_skeleton(k, skeleton, e);
 	if (err)
 		return err;
 	netmamba__destroy(k->programs); /* the links hold what runs */

@@ -112,6 +112,21 @@ static void both_directions_of_an_interface_meet_the_programs(void **state)
 	assert_int_equal(packets_seen(*state), 2 * N_FRAMES);
 }
 
+static void an_interface_with_jumbo_frames_is_attached_in_its_driver(void **state)
+{
+	if (!have_kernel)
+		skip();
+	if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_load_bytes, NULL) != 1) {
+		print_message("skipped: XDP knows no packets of several buffers here\n");
+		skip();
+	}
+	assert_int_equal(shell("ip link set %s mtu 9000 && ip link set %s mtu 9000", END_A, END_B),
+			 0);
+	assert_int_equal(attach_a(*state).mode, XDP_MODE_NATIVE);
+	send_frames(END_B, N_FRAMES);
+	assert_int_equal(packets_seen(*state), N_FRAMES);
+}
+
 static void generic_xdp_is_told_and_sees_the_same(void **state)
 {
 	struct attachment a;
@@ -375,6 +390,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, leave)
 	const struct CMUnitTest tests[] = {
 		TEST(both_directions_of_an_interface_meet_the_programs),
+		TEST(an_interface_with_jumbo_frames_is_attached_in_its_driver),
 		TEST(generic_xdp_is_told_and_sees_the_same),
 		TEST(an_interface_that_is_down_is_attached_too),
 		TEST(restarted_agents_take_over_without_missing_a_packet),
