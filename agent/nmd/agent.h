@@ -4,7 +4,7 @@
  *
  *   rings -> assembler -> batcher -> enforce -> kernel maps, sinks
  *
- * agent.c wires and unwires the parts and turns the loop; agent_policy.c puts policies into force,
+ * agent.c wires and unwires the parts, agent_loop.c turns; agent_policy.c puts policies into force,
  * agent_model.c models. The control verbs see this struct and nothing else does.
  */
 #pragma once
@@ -95,6 +95,15 @@ int agent_read_settings(const struct agent_sources *sources, struct settings *re
 /* The pid file of a run dir, locked; -EBUSY when another agent has it. create false: -ENOENT when
  * there is none. */
 int agent_lock(const char *run_dir, bool create, int *ret_fd, struct error *e);
+
+void agent_setup_log(const struct settings *s);
+
+/* ---- agent_loop.c ---- */
+/* For the rings; ctx is the struct agent. */
+void agent_on_record(void *ctx, const struct packet_record *record, const uint8_t *data);
+void agent_on_hit(void *ctx, const struct packet_record *record, const uint8_t *data);
+int agent_loop_start(struct agent *a, struct error *e);
+void agent_loop_stop(struct agent *a);
 
 /* ---- agent_policy.c ---- */
 /* Compiles without putting into force. */
