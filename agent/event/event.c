@@ -44,3 +44,17 @@ void event_address(const struct flow_event *event, int side, char ret_text[46], 
 	if (has_ports(key->proto))
 		*ret_port = ntohs(low ? key->port_lo_be : key->port_hi_be);
 }
+
+void event_endpoint(const struct flow_event *event, int side, char ret_text[EVENT_ENDPOINT])
+{
+	char address[INET6_ADDRSTRLEN];
+	uint16_t port;
+
+	event_address(event, side, address, &port);
+	if (!has_ports(event->key.proto))
+		snprintf(ret_text, EVENT_ENDPOINT, "%s", address);
+	else if (strchr(address, ':'))
+		snprintf(ret_text, EVENT_ENDPOINT, "[%s]:%u", address, port);
+	else
+		snprintf(ret_text, EVENT_ENDPOINT, "%s:%u", address, port);
+}

@@ -65,3 +65,7 @@ const char *event_proto_name(uint8_t proto, char buffer[8]);
 /* An address of the key, IPv4 dotted when mapped; the port is 0 for ICMP. side: 0 source, 1
  * destination. */
 void event_address(const struct flow_event *event, int side, char ret_text[46], uint16_t *ret_port);
+/* The same as people write it: "192.0.2.7:443", "[2001:db8::7]:443", without a port where there is
+ * none. */
+#define EVENT_ENDPOINT 56
+void event_endpoint(const struct flow_event *event, int side, char ret_text[EVENT_ENDPOINT]);

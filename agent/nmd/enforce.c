@@ -291,8 +291,7 @@ void enforce_hit(struct enforce *e, const struct packet_record *record)
 {
 	struct flow_event ends = {.key = record->key, .source_direction = record->direction};
 	struct enforce_outlook outlook;
-	char from[46], to[46], proto[8];
-	uint16_t from_port, to_port;
+	char from[EVENT_ENDPOINT], to[EVENT_ENDPOINT], proto[8];
 	struct verdict v;
 	uint64_t held;
 
@@ -302,11 +301,11 @@ void enforce_hit(struct enforce *e, const struct packet_record *record)
 	if (kernel_verdict_get(e->kernel, &record->key, &v) || v.class_id >= e->classes->n)
 		return;
 	enforce_outlook(e, v.zone_id, v.class_id, 1u << record->hook, false, &outlook);
-	event_address(&ends, 0, from, &from_port);
-	event_address(&ends, 1, to, &to_port);
-	log_info("enforced: %s [%s]:%u -> [%s]:%u class=%s action=%s rule=%u%s",
-		 event_proto_name(record->key.proto, proto), from, from_port, to, to_port,
-		 e->classes->name[v.class_id], enforce_action_name(outlook.action), outlook.rule_id,
+	event_endpoint(&ends, 0, from);
+	event_endpoint(&ends, 1, to);
+	log_info("enforced: %s %s -> %s class=%s action=%s rule=%u%s",
+		 event_proto_name(record->key.proto, proto), from, to, e->classes->name[v.class_id],
+		 enforce_action_name(outlook.action), outlook.rule_id,
 		 held ? " (others were not logged)" : "");
 }
 

@@ -97,8 +97,7 @@ static void write_json(struct sink_log *s, const struct flow_event *event)
 void sink_log_event(void *ctx, const struct flow_event *event)
 {
 	struct sink_log *s = ctx;
-	char from[46], to[46], proto[8];
-	uint16_t from_port, to_port;
+	char from[EVENT_ENDPOINT], to[EVENT_ENDPOINT], proto[8];
 	uint64_t held;
 
 	if (s->json)
@@ -109,10 +108,10 @@ void sink_log_event(void *ctx, const struct flow_event *event)
 		return;
 	if (held)
 		log_info("flows: %" PRIu64 " more were not logged", held);
-	event_address(event, 0, from, &from_port);
-	event_address(event, 1, to, &to_port);
-	log_info("flow %016" PRIx64 " %s [%s]:%u -> [%s]:%u class=%s%s confidence=%.2f action=%s",
-		 event->flow_id, event_proto_name(event->key.proto, proto), from, from_port, to,
-		 to_port, event->class_name, event->by == DECIDED_CLASS ? "" : " (unknown)",
+	event_endpoint(event, 0, from);
+	event_endpoint(event, 1, to);
+	log_info("flow %016" PRIx64 " %s %s -> %s class=%s%s confidence=%.2f action=%s",
+		 event->flow_id, event_proto_name(event->key.proto, proto), from, to,
+		 event->class_name, event->by == DECIDED_CLASS ? "" : " (unknown)",
 		 event->confidence, event->action);
 }

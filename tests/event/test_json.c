@@ -102,6 +102,24 @@ static void a_live_event_adds_what_was_done(void **state)
 	json_decref(offline);
 }
 
+static void an_endpoint_reads_as_people_write_it(void **state)
+{
+	static const uint8_t v6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 7};
+	struct flow_event event = tor_event();
+	char text[EVENT_ENDPOINT];
+
+	(void)state;
+	event.key.port_lo_be = htons(443);
+	event_endpoint(&event, event.source_direction == FLOW_DIR_FORWARD ? 0 : 1, text);
+	assert_string_equal(text, "10.0.0.1:443");
+	memcpy(event.key.addr_lo, v6, sizeof(v6));
+	event_endpoint(&event, event.source_direction == FLOW_DIR_FORWARD ? 0 : 1, text);
+	assert_string_equal(text, "[2001:db8::7]:443");
+	event.key.proto = 58;
+	event_endpoint(&event, event.source_direction == FLOW_DIR_FORWARD ? 0 : 1, text);
+	assert_string_equal(text, "2001:db8::7");
+}
+
 static void the_source_is_who_sent_first(void **state)
 {
 	struct flow_event event = tor_event();
@@ -351,6 +369,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_offline_event_has_the_members_of_the_design_and_no_live_ones),
 		cmocka_unit_test(a_live_event_adds_what_was_done),
+		cmocka_unit_test(an_endpoint_reads_as_people_write_it),
 		cmocka_unit_test(the_source_is_who_sent_first),
 		cmocka_unit_test(an_event_reads_back_as_it_was_written),
 		cmocka_unit_test(every_kind_of_flow_keeps_its_key),
