@@ -104,7 +104,8 @@ int agent_lock(const char *run_dir, bool create, int *ret_fd, struct error *e)
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		close(fd);
-		return error_set(e, -EBUSY, "%s is locked: an nmd runs with run_dir = %s", path,
+		return error_set(e, -EBUSY,
+				 "%s is locked: an nmd runs with run_dir = %s; stop it first", path,
 				 run_dir);
 	}
 	*ret_fd = fd;
@@ -299,8 +300,10 @@ int agent_start(struct agent *a, const struct agent_sources *sources, struct err
 
 int agent_run(struct agent *a, struct error *e)
 {
-	log_info("ready: mode %s, %u interfaces, %u rules", a->settings.mode, a->interfaces.n,
-		 policy_state_current(a->policy)->n_rules);
+	uint32_t n_rules = policy_state_current(a->policy)->n_rules;
+
+	log_info("ready: mode %s, %u interface%s, %u rule%s", a->settings.mode, a->interfaces.n,
+		 a->interfaces.n == 1 ? "" : "s", n_rules, n_rules == 1 ? "" : "s");
 	sd_notify(0, "READY=1");
 	if (event_base_dispatch(a->loop) < 0)
 		return error_set(e, -EIO, "the event loop failed");
