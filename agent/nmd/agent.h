@@ -109,9 +109,6 @@ void agent_loop_stop(struct agent *a);
 /* Compiles without putting into force. */
 int agent_policy_compile(const struct agent *a, const struct policy *p,
 			 struct policy_program **ret_program, struct error *e);
-/* For policy_state; ctx is the struct agent. */
-int agent_policy_install(void *ctx, const struct policy *p, char ret_notes[POLICY_NOTES],
-			 struct error *e);
 int agent_policy_start(struct agent *a, struct error *e);
 /* The settings `never` and `protect_*`. */
 int agent_policy_set_never(struct agent *a, struct error *e);

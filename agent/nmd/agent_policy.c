@@ -78,8 +78,9 @@ static int rezone(void *ctx)
 	return n < 0 ? n : 0;
 }
 
-int agent_policy_install(void *ctx, const struct policy *p, char ret_notes[POLICY_NOTES],
-			 struct error *e)
+/* For policy_state; ctx is the struct agent. */
+static int install_policy(void *ctx, const struct policy *p, char ret_notes[POLICY_NOTES],
+			  struct error *e)
 {
 	struct agent *a = ctx;
 	cleanup(free_program) struct policy_program *program = NULL;
@@ -135,7 +136,7 @@ int agent_policy_set_never(struct agent *a, struct error *e)
 int agent_policy_start(struct agent *a, struct error *e)
 {
 	char dir[AGENT_PATH + 8];
-	struct policy_state_config config = {.dir = dir, .install = agent_policy_install, .ctx = a};
+	struct policy_state_config config = {.dir = dir, .install = install_policy, .ctx = a};
 	int rc = agent_policy_set_never(a, e);
 
 	if (rc)

@@ -34,7 +34,7 @@ void attach_note(struct attachment *a, const char *format, ...)
 	va_end(args);
 }
 
-int attach_path(char path[PATH_MAX], const char *pin_dir, int ifindex, const char *what)
+static int pin_path(char path[PATH_MAX], const char *pin_dir, int ifindex, const char *what)
 {
 	int n = snprintf(path, PATH_MAX, "%s/links/%d-%s", pin_dir, ifindex, what);
 
@@ -44,7 +44,7 @@ int attach_path(char path[PATH_MAX], const char *pin_dir, int ifindex, const cha
 int attach_mark(const char *pin_dir, int ifindex, const char *what)
 {
 	char path[PATH_MAX];
-	int err = attach_path(path, pin_dir, ifindex, what);
+	int err = pin_path(path, pin_dir, ifindex, what);
 
 	return err ? err : pins_make_dir(path);
 }
@@ -53,14 +53,14 @@ bool attach_marked(const char *pin_dir, int ifindex, const char *what)
 {
 	char path[PATH_MAX];
 
-	return !attach_path(path, pin_dir, ifindex, what) && !access(path, F_OK);
+	return !pin_path(path, pin_dir, ifindex, what) && !access(path, F_OK);
 }
 
 void attach_unmark(const char *pin_dir, int ifindex, const char *what)
 {
 	char path[PATH_MAX];
 
-	if (!attach_path(path, pin_dir, ifindex, what))
+	if (!pin_path(path, pin_dir, ifindex, what))
 		rmdir(path);
 }
 
@@ -80,7 +80,7 @@ int attach_link_adopt(const struct link_place *link, int prog_fd, bool (*live)(i
 {
 	struct bpf_link_info info = {0};
 	char path[PATH_MAX];
-	int fd, err = attach_path(path, link->pin_dir, link->ifindex, link->what);
+	int fd, err = pin_path(path, link->pin_dir, link->ifindex, link->what);
 
 	if (err)
 		return err;
@@ -105,7 +105,7 @@ int attach_link_adopt(const struct link_place *link, int prog_fd, bool (*live)(i
 int attach_link_pin(const struct link_place *link, int link_fd)
 {
 	char path[PATH_MAX];
-	int err = attach_path(path, link->pin_dir, link->ifindex, link->what);
+	int err = pin_path(path, link->pin_dir, link->ifindex, link->what);
 
 	if (!err)
 		err = bpf_obj_pin(link_fd, path);
@@ -157,7 +157,7 @@ int attach_update(struct kernel *k, const struct attachment *attachment, struct 
 static int remove_link(const char *pin_dir, int ifindex, const char *what, struct error *e)
 {
 	char path[PATH_MAX];
-	int fd, err = attach_path(path, pin_dir, ifindex, what);
+	int fd, err = pin_path(path, pin_dir, ifindex, what);
 
 	if (err)
 		return error_set(e, err, "%s: too long", pin_dir);

@@ -52,7 +52,6 @@ int attach_link_pin(const struct link_place *link, int link_fd);
 
 void attach_note(struct attachment *a, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-int attach_path(char path[PATH_MAX], const char *pin_dir, int ifindex, const char *what);
 int attach_mark(const char *pin_dir, int ifindex, const char *what);
 bool attach_marked(const char *pin_dir, int ifindex, const char *what);
 void attach_unmark(const char *pin_dir, int ifindex, const char *what);

@@ -34,7 +34,7 @@ static uint64_t key_hash(const struct flow_key *key)
 	return hash ^ hash >> 32;
 }
 
-uint64_t enforce_flow_id(const struct flow_key *key, uint64_t first_ns)
+static uint64_t flow_id(const struct flow_key *key, uint64_t first_ns)
 {
 	__uint128_t product = (__uint128_t)(key_hash(key) ^ 0x9e3779b97f4a7c15ull) *
 			      (first_ns | 1); /* never times 0 */
@@ -111,7 +111,7 @@ static void fill_event(const struct enforce *e, const struct judgement *j, struc
 	uint8_t action = j->outlook.action;
 
 	memset(event, 0, sizeof(*event));
-	event->flow_id = enforce_flow_id(&info->key, info->first_ns);
+	event->flow_id = flow_id(&info->key, info->first_ns);
 	event->time_ns = (int64_t)clock_now_ns(CLOCK_REALTIME);
 	event->start_ns = clock_wall_of(info->first_ns);
 	event->key = info->key;

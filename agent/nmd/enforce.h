@@ -66,8 +66,6 @@ void enforce_outlook(const struct enforce *e, uint32_t zone_id, uint32_t class_i
 		     uint8_t hooks_seen, bool protected_flow, struct enforce_outlook *ret_outlook);
 const char *enforce_action_name(uint8_t action);
 
-uint64_t enforce_flow_id(const struct flow_key *key, uint64_t first_ns);
-
 /* For batcher_new; ctx is the struct enforce. */
 void enforce_judged(void *ctx, const struct judged_flow *judged);
 /* A record with RECORD_FLOW_START: an older verdict on the same ports is not this flow's. */

@@ -18,7 +18,6 @@
 #include "agent/policy/policy.h"
 #include "maps/config.h"
 #include "maps/control.h"
-#include "maps/flow_state.h"
 #include "maps/reason.h"
 #include "maps/verdict.h"
 #include "model/error.h"
@@ -60,8 +59,6 @@ int kernel_verdict_delete(struct kernel *k, const struct flow_key *key);
 typedef int (*kernel_verdict_fn)(void *ctx, const struct flow_key *key, const struct verdict *v);
 int kernel_verdict_walk(struct kernel *k, kernel_verdict_fn fn, void *ctx);
 
-int kernel_flow_get(const struct kernel *k, const struct flow_key *key,
-		    struct flow_state *ret_state);
 int kernel_endpoint_put(struct kernel *k, const struct endpoint_key *key,
 			const struct endpoint_verdict *v);
 int kernel_class_name_get(const struct kernel *k, uint32_t class_id, char ret_name[CLASS_NAME_LEN]);

@@ -86,12 +86,6 @@ int kernel_verdict_walk(struct kernel *k, kernel_verdict_fn fn, void *ctx)
 	return err;
 }
 
-int kernel_flow_get(const struct kernel *k, const struct flow_key *key,
-		    struct flow_state *ret_state)
-{
-	return bpf_map_lookup_elem(k->map_fd[MAP_flows], key, ret_state);
-}
-
 int kernel_endpoint_put(struct kernel *k, const struct endpoint_key *key,
 			const struct endpoint_verdict *v)
 {
