@@ -34,7 +34,7 @@ static const struct {
 };
 #define N_DTYPES (sizeof(dtypes) / sizeof(dtypes[0]))
 
-size_t dtype_bytes(enum dtype dtype)
+static size_t dtype_bytes(enum dtype dtype)
 {
 	return dtypes[dtype].bytes;
 }

@@ -25,7 +25,7 @@ struct raw_tensor {
 	uint32_t n_dims;
 	uint64_t shape[SAFETENSORS_MAX_DIMS];
 	uint64_t n_values;
-	const uint8_t *data; /* little endian, any alignment, n_values * dtype_bytes(dtype) */
+	const uint8_t *data; /* n_values, little endian, any alignment */
 };
 
 struct safetensors;
@@ -42,7 +42,6 @@ const char *safetensors_metadata(const struct safetensors *st, const char *key);
 /* The whole file as read. */
 const uint8_t *safetensors_bytes(const struct safetensors *st, size_t *ret_size);
 
-size_t dtype_bytes(enum dtype dtype);
 const char *dtype_name(enum dtype dtype); /* "F32" */
 /* Values of an F32, F16 or BF16 tensor as float32 into out (n_values). */
 void raw_tensor_to_float(const struct raw_tensor *t, float *out);

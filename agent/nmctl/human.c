@@ -42,14 +42,6 @@ char *human_bytes(double bytes, char buffer[HUMAN_TEXT])
 	return buffer;
 }
 
-char *human_rate(double bytes_per_s, char buffer[HUMAN_TEXT])
-{
-	static const char *const prefixes[] = {" ", " k", " m", " g", " t", NULL};
-
-	scaled(bytes_per_s * 8, prefixes, "bit", buffer);
-	return buffer;
-}
-
 char *human_duration(double seconds, char buffer[HUMAN_TEXT])
 {
 	/* Beyond some 300 years it is no duration but a wrong number. */

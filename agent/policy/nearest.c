@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Names near a mistyped one. */
 #include "agent/policy/nearest.h"
-#include <stdint.h>
 #include <string.h>
 
 #define MAX_WORD 32
@@ -13,7 +12,8 @@ static unsigned least(unsigned a, unsigned b, unsigned c)
 	return ab < c ? ab : c;
 }
 
-unsigned nearest_distance(const char *a, const char *b)
+/* Letters to insert, delete or change (Levenshtein); words over 31 letters are far from all. */
+static unsigned distance_of(const char *a, const char *b)
 {
 	size_t a_len = strlen(a), b_len = strlen(b);
 	unsigned row[MAX_WORD];
@@ -38,7 +38,7 @@ unsigned nearest_distance(const char *a, const char *b)
 
 bool nearest_is_near(const char *word, const char *name)
 {
-	unsigned distance = nearest_distance(word, name);
+	unsigned distance = distance_of(word, name);
 
 	return distance <= 2 && distance * 2 <= strlen(name);
 }
@@ -50,7 +50,7 @@ const char *nearest_of(const char *word, const char *const *names, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		if (!nearest_is_near(word, names[i]))
 			continue;
-		if (!best || nearest_distance(word, names[i]) < nearest_distance(word, best))
+		if (!best || distance_of(word, names[i]) < distance_of(word, best))
 			best = names[i];
 	}
 	return best;

@@ -4,9 +4,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Letters to insert, delete or change (Levenshtein); words over 31 letters are far from all. */
-unsigned nearest_distance(const char *a, const char *b);
-
 /* Whether a mistyped word may have meant name: at most two slips, and not most of the word. */
 bool nearest_is_near(const char *word, const char *name);
 
