@@ -28,7 +28,7 @@ struct sample_packet {
 	uint64_t time_ns;
 	uint32_t ip_len_bytes;
 	uint32_t packet_index; /* place in the flow as the kernel counted it */
-	uint16_t header_bytes; /* valid bytes at sample_header(), 0 beyond the first P */
+	uint16_t header_bytes; /* valid bytes in its row, 0 beyond the first P */
 	uint16_t payload_bytes;
 	uint16_t byte_slot; /* which row of `bytes` is this packet's; packets may arrive out of
 			       order */

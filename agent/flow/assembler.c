@@ -50,8 +50,7 @@ struct assembler {
 	struct bucket *buckets;
 	uint32_t bucket_mask;
 	struct flow *flows; /* max_flows * 2 */
-	uint32_t
-		n_flows_taken; /* the rest of the array was never in use: its pages are not there */
+	uint32_t n_flows_taken; /* of the array; pages behind them are not there yet */
 	struct flow_list free_flows, lists[N_LISTS], started;
 	struct flow_sample **free_samples; /* stack */
 	uint32_t n_free_samples, n_samples;

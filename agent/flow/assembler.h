@@ -13,8 +13,8 @@
  *   READY_EVICTED when the table is full and it is the least recently used;
  *   READY_FLUSH  by assembler_flush (end of a capture, shutdown).
  * After any but READY_EARLY the flow is judged: it keeps a small entry without a sample, so that
- * records still in the ring do not begin it anew, until a record with RECORD_FLOW_START does, or it
- * ages out (idle_ns without a record).
+ * records still in the ring do not begin it anew, until a record with RECORD_FLOW_START (or one
+ * after again_below) does, or it ages out (idle_ns without a record).
  *
  * Rings are read one after the other, so records come out of order: packets are kept in time order,
  * the earliest one says which direction is the first, and an ended flow lingers for what other
@@ -71,7 +71,7 @@ struct flow_info {
 	void *user;              /* on_start's own */
 };
 
-/* sample is borrowed: copy what must live on (flow_sample_copy). */
+/* info and sample are borrowed during the call. */
 typedef void (*flow_ready_fn)(void *ctx, const struct flow_info *info,
 			      const struct flow_sample *sample, enum ready_reason why);
 

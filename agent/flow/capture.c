@@ -6,14 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/flow/capture.h"
+#include "bpf/parse.h"
 
 #define SLL_HEADER       16
 #define SLL2_HEADER      20
 #define SLL2_PROTOCOL    0
 #define NULL_HEADER      4
 #define PPPOE_HEADER     6
-#define ETHERTYPE_IPV4   0x0800
-#define ETHERTYPE_IPV6   0x86dd
 #define PPP_PROTOCOL_IP4 0x0021
 #define PPP_PROTOCOL_IP6 0x0057
 #define NS_PER_S         1000000000ULL

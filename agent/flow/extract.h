@@ -28,11 +28,9 @@ int extractor_new(const struct nm_config *config, uint32_t max_flows, record_fn 
 void extractor_free(struct extractor *x); /* accepts NULL */
 
 /*
- * One packet. link_header: bytes before the IP header (or before a VLAN tag / ethertype for
- * Ethernet): EXTRACT_ETHERNET gives a whole Ethernet frame to the parser, as XDP sees it;
- * EXTRACT_IP starts at the IP header (raw, cooked, PPP and null captures, their link headers
- * stripped by capture.c). Returns the PACKET reason that the kernel would count (REASON_UNDECIDED,
- * _NOT_IP, _MALFORMED, ...).
+ * One packet. link says where it begins: EXTRACT_ETHERNET with an Ethernet header, as XDP sees it;
+ * EXTRACT_IP with the IP header (capture.c strips other link headers). Returns the PACKET reason
+ * that the kernel would count (REASON_UNDECIDED, _NOT_IP, _MALFORMED, ...).
  */
 enum extract_link { EXTRACT_ETHERNET, EXTRACT_IP };
 enum reason extractor_packet(struct extractor *x, enum extract_link link, const uint8_t *packet,
