@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel side as the agent sees it: skeleton, pins, typed access to every map. The only file of
- * nmd that knows map file descriptors. Pins live in config.pin_dir, on a bpffs that kernel_open
- * mounts there when nothing is mounted (never under /sys: `ip netns exec` hides it).
+ * The kernel side as the agent sees it: skeleton, pins, typed access to every map. Nothing outside
+ * kernel*.c knows map file descriptors, but for the rings'. Pins live in config.pin_dir, on a bpffs
+ * that kernel_open mounts there when nothing is mounted (never under /sys: `ip netns exec` hides
+ * it).
  *
  * kernel_open adopts pinned maps when their schema version and sizes fit, so a restarted agent
  * keeps verdicts, policy, meters and counters; it refuses pins of another schema and says how to
