@@ -238,7 +238,9 @@ static void an_allow_of_some_kind_only_does_not_exempt(void **state)
 	struct policy_program *program = compiled("allow net=10.0.0.0/8 dir=in\n"
 						  "allow class=tls net=192.0.2.0/24\n"
 						  "allow net=198.51.100.0/24\n"
-						  "block class=tor net=198.51.100.0/24\n");
+						  "block class=tor net=198.51.100.0/24\n"
+						  "allow net=203.0.113.0/24\n"
+						  "block class=tor net=203.0.113.0/24 dir=out\n");
 
 	(void)state;
 	assert_int_not_equal(zone_of(program, "10.0.0.1"), ZONE_NEVER);
@@ -246,6 +248,8 @@ static void an_allow_of_some_kind_only_does_not_exempt(void **state)
 	/* By precedence, the rule with a class decides at the same prefix. */
 	assert_int_equal(ACTION("198.51.100.1", "tor"), ACTION_DROP);
 	assert_int_equal(ACTION("198.51.100.1", "tls"), ACTION_PASS);
+	/* Also where it is of one direction only. */
+	assert_int_equal(entry(program, "203.0.113.1", "tor", HOOK_EGRESS)->action, ACTION_DROP);
 	policy_program_free(program);
 }
 
@@ -270,6 +274,45 @@ static void networks_in_the_settings_stand_above_every_rule(void **state)
 	policy_free(p);
 }
 
+/* Whoever may block a part of a network that the settings exempt has not exempted it. */
+static void no_rule_reaches_into_a_network_of_the_settings(void **state)
+{
+	static const char text[] = "block net=10.1.2.0/24 force\n";
+	const struct zone_key never = {.prefix_len = 112,
+				       .addr = "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x01"};
+	struct policy_program *program;
+	struct policy *p;
+
+	(void)state;
+	assert_int_equal(policy_parse("t.policy", text, strlen(text), &p, NULL), 0);
+	assert_int_equal(policy_compile(p, &shipped_classes, &never, 1, &program, NULL), 0);
+	assert_int_equal(zone_of(program, "10.1.2.3"), ZONE_NEVER);
+	policy_program_free(program);
+	policy_free(p);
+}
+
+static void a_rule_of_a_narrow_network_says_nothing_about_the_wider_one(void **state)
+{
+	struct policy_program *program = compiled("block class=tor net=10.0.0.0/16\n"
+						  "block class=tls net=10.0.0.0/8\n");
+
+	(void)state;
+	assert_int_equal(ACTION("10.0.1.1", "tor"), ACTION_DROP);
+	assert_int_equal(ACTION("10.1.0.1", "tor"), ACTION_WATCH);
+	assert_int_equal(ACTION("10.1.0.1", "tls"), ACTION_DROP);
+	policy_program_free(program);
+}
+
+static void two_rules_of_one_network_share_its_zone(void **state)
+{
+	struct policy_program *program = compiled("block class=tor net=10.0.0.0/8\n"
+						  "block class=tls net=10.0.0.0/8\n");
+
+	(void)state;
+	assert_int_equal(program->n_zones, 1);
+	policy_program_free(program);
+}
+
 static void every_address_of_both_families_is_one_prefix(void **state)
 {
 	struct policy_program *program = compiled("block class=tor net=::/0\n"
@@ -290,6 +333,7 @@ static void a_zone_is_found_with_its_prefix(void **state)
 	assert_int_equal(policy_prefix_parse("10.1.3.255", addr, &prefix_len, NULL), 0);
 	assert_int_equal(policy_zone_of(program, addr, &prefix_len), 2);
 	assert_int_equal(prefix_len, 119);
+	assert_int_equal(zone_of(program, "10.1.1.255"), ZONE_DEFAULT);
 	assert_int_equal(policy_prefix_parse("10.1.4.0", addr, &prefix_len, NULL), 0);
 	assert_int_equal(policy_zone_of(program, addr, &prefix_len), ZONE_DEFAULT);
 	assert_int_equal(prefix_len, 0);
@@ -504,6 +548,9 @@ int main(void)
 		cmocka_unit_test(an_allowed_network_is_never_acted_on),
 		cmocka_unit_test(an_allow_of_some_kind_only_does_not_exempt),
 		cmocka_unit_test(networks_in_the_settings_stand_above_every_rule),
+		cmocka_unit_test(no_rule_reaches_into_a_network_of_the_settings),
+		cmocka_unit_test(a_rule_of_a_narrow_network_says_nothing_about_the_wider_one),
+		cmocka_unit_test(two_rules_of_one_network_share_its_zone),
 		cmocka_unit_test(every_address_of_both_families_is_one_prefix),
 		cmocka_unit_test(a_zone_is_found_with_its_prefix),
 		cmocka_unit_test(one_meter_serves_all_that_a_rule_covers),

@@ -181,6 +181,12 @@ static const struct {
 	{"block net=2001:db8::1/64",
 	 "net=2001:db8::1/64: bits behind the prefix are set; did you mean 2001:db8::/64?"},
 	{"block net=10.0.0.0/33", "net=10.0.0.0/33: a prefix length is at most /32 here"},
+	{"block net=10.0.0.0/4294967304",
+	 "net=10.0.0.0/4294967304: \"/4294967304\" is not a prefix length; use /0 to /32"},
+	{"block net=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+	 "net=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: not an address"},
+	{"block class=tor for=18446744073709551617s",
+	 "for=18446744073709551617s: too large a number"},
 	{"block net=::/129", "net=::/129: a prefix length is at most /128 here"},
 	{"block net=10.0.0.0/", "net=10.0.0.0/: \"/\" is not a prefix length; use /0 to /32"},
 	{"block net=10.0.0.0/8x", "net=10.0.0.0/8x: \"/8x\" is not a prefix length; use /0 to /32"},
@@ -296,6 +302,7 @@ static void words_without_a_file_are_checked_the_same(void **state)
 static void confirm_is_read_from_the_command_line(void **state)
 {
 	const char *words[] = {"block", "class=tor", "confirm=60s"};
+	const char *longest[] = {"block", "class=tor", "confirm=1h"};
 	const char *late[] = {"block", "class=tor", "confirm=2h"};
 	struct policy_rule r;
 	struct error e;
@@ -303,6 +310,8 @@ static void confirm_is_read_from_the_command_line(void **state)
 	(void)state;
 	assert_int_equal(policy_rule_parse(words, 3, &r, NULL), 0);
 	assert_int_equal(r.confirm_s, 60);
+	assert_int_equal(policy_rule_parse(longest, 3, &r, NULL), 0);
+	assert_int_equal(r.confirm_s, 3600);
 	assert_int_equal(policy_rule_parse(late, 3, &r, &e), -ERANGE);
 	assert_string_equal(e.text, "confirm=2h: too long; at most 1h");
 }

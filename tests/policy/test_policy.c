@@ -48,7 +48,9 @@ static void a_written_policy_reads_back_the_same(void **state)
 		"block class=dns-tunnel net=2001:db8::/32 dir=out for=90s\n"
 		"allow net=192.0.2.7 until=2026-11-24T23:00:00Z\n"
 		"block net=0.0.0.0/0 for=7d\n"
-		"block net=::/0\n";
+		"block net=::/0\n"
+		"block net=2001:db8::7\n"
+		"block net=2001:db8:0:1::/112\n";
 	struct policy *p = read_policy(text);
 
 	(void)state;
@@ -67,6 +69,10 @@ static void a_rule_that_runs_out_is_written_with_its_end(void **state)
 	/* To the operator it is still what was typed. */
 	policy_rule_format(&p->rules[0], line, sizeof(line));
 	assert_string_equal(line, "block class=tor for=1h");
+	policy_free(p);
+	p = read_policy("block class=tor until=2026-11-24T23:00:00Z\n");
+	policy_rule_format(&p->rules[0], line, sizeof(line));
+	assert_string_equal(line, "block class=tor until=2026-11-24T23:00:00Z");
 	policy_free(p);
 }
 
@@ -108,6 +114,28 @@ static void an_equal_subject_is_replaced_and_becomes_the_later_line(void **state
 	assert_written(p, "default watch\n"
 			  "watch class=tor dir=in\n"
 			  "limit class=tor rate=1mbit burst=16kb\n");
+	policy_free(p);
+}
+
+static void a_network_of_another_length_is_another_subject(void **state)
+{
+	struct policy *p = policy_new();
+
+	(void)state;
+	assert_int_equal(add(p, "block net=10.0.0.0/8"), 1);
+	assert_int_equal(add(p, "allow net=10.0.0.0/16"), 2);
+	policy_free(p);
+}
+
+/* As a damaged or edited file may have it. */
+static void no_id_is_given_twice_whatever_the_next_one_is_said_to_be(void **state)
+{
+	struct policy *p = policy_new();
+
+	(void)state;
+	add(p, "block class=tor");
+	p->next_id = 1;
+	assert_int_equal(add(p, "block class=tls"), 2);
 	policy_free(p);
 }
 
@@ -194,6 +222,27 @@ static void a_new_policy_keeps_the_ids_of_rules_that_stay(void **state)
 	policy_free(to);
 }
 
+/* Its counters would go on as another rule's. */
+static void an_id_that_was_given_is_not_given_again_at_once(void **state)
+{
+	struct policy *from = read_policy("block class=tor\n");
+	struct policy *to = read_policy("block class=tls\n");
+
+	(void)state;
+	from->next_id = 9;
+	policy_keep_ids(to, from);
+	assert_int_equal(to->rules[0].id, 9);
+	assert_int_equal(policy_remove(to, 9, NULL), 0);
+	assert_int_equal(add(to, "block class=quic"), 10);
+	policy_free(to);
+	to = read_policy("block class=tls\n");
+	from->next_id = MAX_RULES; /* all were given once */
+	policy_keep_ids(to, from);
+	assert_int_equal(to->rules[0].id, 2);
+	policy_free(from);
+	policy_free(to);
+}
+
 static void full_policies_change_places_without_a_double_id(void **state)
 {
 	struct policy *from = policy_new(), *to = policy_new();
@@ -261,11 +310,14 @@ int main(void)
 		cmocka_unit_test(a_rule_too_long_for_its_buffer_is_cut_and_its_length_told),
 		cmocka_unit_test(ids_are_given_in_order_and_stay_while_the_rule_stays),
 		cmocka_unit_test(an_equal_subject_is_replaced_and_becomes_the_later_line),
+		cmocka_unit_test(a_network_of_another_length_is_another_subject),
+		cmocka_unit_test(no_id_is_given_twice_whatever_the_next_one_is_said_to_be),
 		cmocka_unit_test(removing_what_is_not_there_is_told),
 		cmocka_unit_test(ids_stay_below_the_counters_rows_however_often_rules_change),
 		cmocka_unit_test(a_full_policy_takes_no_rule_but_a_replacement),
 		cmocka_unit_test(a_copy_lives_alone),
 		cmocka_unit_test(a_new_policy_keeps_the_ids_of_rules_that_stay),
+		cmocka_unit_test(an_id_that_was_given_is_not_given_again_at_once),
 		cmocka_unit_test(full_policies_change_places_without_a_double_id),
 		cmocka_unit_test(a_difference_names_what_goes_and_what_comes),
 		cmocka_unit_test(the_order_of_rules_is_part_of_the_difference),
