@@ -4,7 +4,7 @@
  *
  * One ring a CPU (128 ns against 197 for two producers on one); the reader is woken at most once a
  * millisecond (133 ns a record against 406 with the kernel's own choice). Bytes are copied as
- * 64-bit words with an exact tail: some 8 ns for 320 bytes, where bpf_xdp_load_bytes costs 58. It
+ * 64-bit words with an exact tail: some 8 ns for 320 bytes, where bpf_xdp_load_bytes costs 58: it
  * is used only when the payload does not lie in one piece.
  */
 #pragma once

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * `control`: array of one. Writer: agent. Read by the kernel on each packet that it might act on.
+ * `control`: array of one. Writer: agent. Read by the kernel on each packet that it might act on,
+ * and on those of undecided flows.
  *
  * Fail open: when now > heartbeat_ns + fail_open_ns, every packet passes (REASON_FAIL_OPEN).
  * fail_open_ns 0 = enforcement goes on without the agent, because the operator said so.
@@ -8,8 +9,8 @@
 #pragma once
 #include <linux/types.h>
 
-#define SCHEMA_VERSION                                                                             \
-	1 /* raised by any change of a struct in maps/; compared before pins are adopted */
+/* Raised by any change of a struct in maps/; compared before pins are adopted. */
+#define SCHEMA_VERSION 1
 
 /* mode */
 #define MODE_WATCH   0 /* nothing is dropped; what would have been is counted */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * `verdicts`: hash, flow_key -> verdict. The agent inserts, replaces and sweeps; the kernel only
- * adds to the counters. Not LRU: a flood must not evict a block. Full: counted and told by the
- * agent. `endpoints`: LRU hash, endpoint_key -> endpoint_verdict. Writer: agent. Asked for the
- * first packet of a flow (its remote end) when CONTROL_ENDPOINTS is set. `class_names`: array,
- * class id -> name (NUL padded). Writer: agent. Lives as long as the verdicts that use the ids, so
- * that a new model or a restarted agent never reads an old id as another class.
+ * `verdicts`: hash, flow_key -> verdict. The agent inserts, replaces and sweeps; the kernel
+ * adds to the counters and sets VERDICT_TOLD. Not LRU: a flood must not evict a block. Full:
+ * counted and told by the agent. `endpoints`: LRU hash, endpoint_key -> endpoint_verdict. Writer:
+ * agent. Asked for the first packet of a flow (its remote end) when CONTROL_ENDPOINTS is set.
+ * `class_names`: array, class id -> name (NUL padded). Writer: agent. Lives as long as the verdicts
+ * that use the ids, so that a new model or a restarted agent never reads an old id as another
+ * class.
  *
  * Class id 0 is `unknown`. Ids are given out by name in order of first use and never change while
  * the pins live; they are not the model's class indices.
@@ -19,8 +20,7 @@
 
 /* flags */
 #define VERDICT_PROVISIONAL                                                                        \
-	0x01                   /* early: unless the packet is dropped, keep sending records up     \
-				*/
+	0x01                   /* early, or on few packets: what is not dropped is still recorded */
 #define VERDICT_PROTECTED 0x02 /* safety net: only a policy entry with POLICY_FORCE acts */
 #define VERDICT_TOLD      0x04 /* set by the kernel: the agent has been told of the first hit */
 
