@@ -49,7 +49,7 @@ struct assembler {
 	uint64_t seed[2];
 	struct bucket *buckets;
 	uint32_t bucket_mask;
-	struct flow *flows; /* max_flows * 2 */
+	struct flow *flows;     /* max_flows * 2 */
 	uint32_t n_flows_taken; /* of the array; pages behind them are not there yet */
 	struct flow_list free_flows, lists[N_LISTS], started;
 	struct flow_sample **free_samples; /* stack */
