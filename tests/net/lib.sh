@@ -133,7 +133,7 @@ unmount_under() {
 }
 
 net_end() {
-	local pid status=$?
+	local pid name status=$?
 	trap - EXIT INT TERM HUP
 	for pid in "${PIDS[@]}"; do
 		kill "$pid" 2>/dev/null
@@ -142,8 +142,9 @@ net_end() {
 		wait_gone "$pid" 3 || kill -KILL "$pid" 2>/dev/null
 	done
 	wait 2>/dev/null
-	ip netns del "$HOST" 2>/dev/null
-	ip netns del "$OUT" 2>/dev/null
+	for name in $(ip netns list | awk '{print $1}' | grep "^nm-net-$$-"); do
+		ip netns del "$name"
+	done
 	if [ -n "$WORK" ]; then
 		unmount_under "$WORK"
 		rm -rf --one-file-system "$WORK"
