@@ -236,8 +236,8 @@ static int start_sinks(struct agent *a, struct error *e)
 	rc = store_open(path, a->settings.store_rows, &a->store, e);
 	if (rc)
 		return rc;
-	sinks_add(&a->sinks, "log", sink_log_event, a->log);
-	sinks_add(&a->sinks, "store", store_event, a->store);
+	sinks_add(&a->sinks, sink_log_event, a->log);
+	sinks_add(&a->sinks, store_event, a->store);
 	return 0;
 }
 
@@ -274,7 +274,7 @@ static int start_parts(struct agent *a, struct error *e)
 		rc = control_start(a, &a->control, e);
 	if (rc)
 		return rc;
-	sinks_add(&a->sinks, "control", control_event, a->control);
+	sinks_add(&a->sinks, control_event, a->control);
 	rc = agent_loop_start(a, e);
 	return rc ? rc : privileges_drop(e);
 }

@@ -26,30 +26,27 @@
 #define STREAM_HIGH     (256 << 10) /* and rests when so much is; requests wait then, too */
 #define REQUESTS_A_TURN 8           /* of one client, before the loop turns to others */
 
+/* What each does and takes is in the table of agent/nmctl/commands.c. */
 static const struct control_verb verbs[] = {
-	{{"status", NULL}, control_status, "what runs, and what it counted"},
-	{{"classes", NULL}, control_classes, "classes with their flows and packets"},
-	{{"flows", NULL},
-	 control_flows,
-	 "[class=] [net=] [proto=] [action=] [since=1h] [limit=100] [follow]"},
-	{{"explain", NULL}, control_explain, "FLOW: why it was judged so"},
-	{{"policy", "show"}, control_policy_show, "the rules in force"},
-	{{"policy", "block"},
-	 control_policy_rule,
-	 "[class=] [net=] [dir=] [for=] [confirm=] [force]"},
-	{{"policy", "limit"}, control_policy_rule, "rate= [burst=] and as block"},
-	{{"policy", "watch"}, control_policy_rule, "as block"},
-	{{"policy", "allow"}, control_policy_rule, "as block"},
-	{{"policy", "apply"}, control_policy_apply, "[confirm=60s], with a policy file"},
-	{{"policy", "check"}, control_policy_check, "with a policy file"},
-	{{"policy", "diff"}, control_policy_diff, "with a policy file"},
-	{{"policy", "history"}, control_policy_history, "the versions"},
-	{{"policy", "rollback"}, control_policy_rollback, "[VERSION]"},
-	{{"policy", "remove"}, control_policy_remove, "ID"},
-	{{"policy", "confirm"}, control_policy_confirm, "keep the change that waits"},
-	{{"policy", "arm"}, control_policy_arm, "enforce again after the breaker tripped"},
-	{{"model", "show"}, control_model_show, "the model that judges"},
-	{{"model", "load"}, control_model_load, "PATH: another model from now on"},
+	{{"status", NULL}, control_status},
+	{{"classes", NULL}, control_classes},
+	{{"flows", NULL}, control_flows},
+	{{"explain", NULL}, control_explain},
+	{{"policy", "show"}, control_policy_show},
+	{{"policy", "block"}, control_policy_rule},
+	{{"policy", "limit"}, control_policy_rule},
+	{{"policy", "watch"}, control_policy_rule},
+	{{"policy", "allow"}, control_policy_rule},
+	{{"policy", "apply"}, control_policy_apply},
+	{{"policy", "check"}, control_policy_check},
+	{{"policy", "diff"}, control_policy_diff},
+	{{"policy", "history"}, control_policy_history},
+	{{"policy", "rollback"}, control_policy_rollback},
+	{{"policy", "remove"}, control_policy_remove},
+	{{"policy", "confirm"}, control_policy_confirm},
+	{{"policy", "arm"}, control_policy_arm},
+	{{"model", "show"}, control_model_show},
+	{{"model", "load"}, control_model_load},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -202,7 +199,6 @@ static void run_request(struct control_client *c, const struct wire_request *r)
 	struct error e = {0};
 	int rc = verb ? verb->run(&call, &e) : unknown_verb(&call, r, &e);
 
-	c->server->counters.requests++;
 	if (rc) {
 		log_debug(LOG_CONTROL, "%s: %s: %s", c->by, r->words[0], e.text);
 		send_line(c, wire_error_line(e.text, call.usage));

@@ -11,7 +11,7 @@
 #define CONTROL_CLIENTS 32
 
 struct control_counters {
-	uint64_t requests, refused, bad_requests, slow_dropped;
+	uint64_t refused, bad_requests, slow_dropped;
 	unsigned clients; /* now */
 };
 

@@ -24,7 +24,6 @@ struct control_call {
 struct control_verb {
 	const char *words[2]; /* second NULL: one word */
 	int (*run)(struct control_call *call, struct error *e);
-	const char *help;
 };
 
 /* json is taken. */

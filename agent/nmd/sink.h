@@ -7,7 +7,6 @@
 #include "agent/event/event.h"
 
 struct sink {
-	const char *name;
 	void (*event)(void *ctx, const struct flow_event *event);
 	void *ctx;
 };
@@ -19,11 +18,11 @@ struct sinks {
 	unsigned n;
 };
 
-static inline void sinks_add(struct sinks *s, const char *name,
-			     void (*fn)(void *ctx, const struct flow_event *event), void *ctx)
+static inline void sinks_add(struct sinks *s, void (*fn)(void *ctx, const struct flow_event *event),
+			     void *ctx)
 {
 	if (s->n < SINKS_MAX)
-		s->sink[s->n++] = (struct sink){name, fn, ctx};
+		s->sink[s->n++] = (struct sink){fn, ctx};
 }
 
 static inline void sinks_emit(const struct sinks *s, const struct flow_event *event)

@@ -82,7 +82,7 @@ static int begin(void **state)
 	memset(&breaker, 0, sizeof(breaker));
 	breaker_configure(&breaker, true, 0.5, 10);
 	sinks = (struct sinks){0};
-	sinks_add(&sinks, "test", on_event, NULL);
+	sinks_add(&sinks, on_event, NULL);
 	enforce = (struct enforce){.kernel = k,
 				   .classes = &classes,
 				   .zones = &zones,
