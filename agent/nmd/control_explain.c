@@ -56,16 +56,6 @@ static void say_judgement(const struct agent *a, const struct flow_event *event,
 		    event->ready);
 }
 
-static const struct policy_rule *find_rule(const struct agent *a, uint32_t id)
-{
-	const struct policy *p = policy_state_current(a->policy);
-
-	for (uint32_t i = 0; id && i < p->n_rules; i++)
-		if (p->rules[i].id == id)
-			return &p->rules[i];
-	return NULL;
-}
-
 struct now {
 	uint32_t zone_id, class_id;
 	bool protected_flow;
@@ -154,7 +144,7 @@ int control_explain(struct control_call *call, struct error *e)
 		return rc;
 	live = !kernel_verdict_get(a->kernel, &event.key, &verdict);
 	look_now(a, &event, live ? &verdict : NULL, &now);
-	rule = find_rule(a, now.outlook.rule_id);
+	rule = policy_rule_find(policy_state_current(a->policy), now.outlook.rule_id);
 	if (rule)
 		policy_rule_format(rule, text, sizeof(text));
 	why = json_array();

@@ -73,28 +73,23 @@ int control_policy_show(struct control_call *call, struct error *e)
 {
 	const struct agent *a = call->agent;
 	const struct policy *p = policy_state_current(a->policy);
-	struct counter *rows = calloc(COUNTER_ROWS, sizeof(*rows));
 	struct policy_pointer pointer;
-	int64_t left_s;
+	struct counter *rows;
 	int rc = no_words(call, e);
 
 	if (!rc)
-		rc = rows ? kernel_counters_read(a->kernel, rows) : -ENOMEM;
-	if (rc) {
-		free(rows);
-		return call->usage ? rc : error_set(e, rc, "map counters: %s", strerror(-rc));
-	}
+		rc = control_read_counters(a, &rows, e);
+	if (rc)
+		return rc;
 	for (uint32_t i = 0; i < p->n_rules; i++)
 		control_row(call, rule_json(a, &p->rules[i], &rows[RULE_ROW(p->rules[i].id)]));
 	free(rows);
 	policy_state_pointer(a->policy, &pointer);
-	left_s = pointer.confirm_at_s - clock_wall_s();
 	control_done(call,
 		     json_pack("{s:s, s:I, s:o, s:o}", "default", policy_verb_name(p->default_verb),
 			       "version", (json_int_t)pointer.version, "confirm_in_s",
-			       pointer.confirm_at_s ? json_integer(left_s > 0 ? left_s : 0)
-						    : json_null(),
-			       "notes", notes_json(a->program->notes)));
+			       control_confirm_json(&pointer), "notes",
+			       notes_json(a->program->notes)));
 	return 0;
 }
 

@@ -13,7 +13,7 @@ static void free_rows(struct counter **rows)
 	free(*rows);
 }
 
-static int read_counters(const struct agent *a, struct counter **ret_rows, struct error *e)
+int control_read_counters(const struct agent *a, struct counter **ret_rows, struct error *e)
 {
 	struct counter *rows = calloc(COUNTER_ROWS, sizeof(*rows));
 	int rc = rows ? kernel_counters_read(a->kernel, rows) : -ENOMEM;
@@ -69,19 +69,22 @@ static json_t *model_json(const struct agent *a)
 			 batcher_engine_name(a->batcher));
 }
 
+json_t *control_confirm_json(const struct policy_pointer *pointer)
+{
+	int64_t left_s = pointer->confirm_at_s - clock_wall_s();
+
+	return pointer->confirm_at_s ? json_integer(left_s > 0 ? left_s : 0) : json_null();
+}
+
 static json_t *policy_json(const struct agent *a)
 {
 	const struct policy *p = policy_state_current(a->policy);
 	struct policy_pointer pointer;
-	int64_t left_s;
 
 	policy_state_pointer(a->policy, &pointer);
-	left_s = pointer.confirm_at_s - clock_wall_s();
 	return json_pack("{s:I, s:s, s:I, s:o}", "rules", (json_int_t)p->n_rules, "default",
 			 policy_verb_name(p->default_verb), "version", (json_int_t)pointer.version,
-			 "confirm_in_s",
-			 pointer.confirm_at_s ? json_integer(left_s > 0 ? left_s : 0)
-					      : json_null());
+			 "confirm_in_s", control_confirm_json(&pointer));
 }
 
 struct named_count {
@@ -158,7 +161,7 @@ int control_status(struct control_call *call, struct error *e)
 	struct agent *a = call->agent;
 	cleanup(free_rows) struct counter *rows = NULL;
 	uint64_t now_ns = clock_monotonic_ns();
-	int rc = read_counters(a, &rows, e);
+	int rc = control_read_counters(a, &rows, e);
 
 	if (rc)
 		return rc;
@@ -183,13 +186,12 @@ int control_classes(struct control_call *call, struct error *e)
 {
 	const struct agent *a = call->agent;
 	cleanup(free_rows) struct counter *rows = NULL;
-	int rc = read_counters(a, &rows, e);
+	int rc = control_read_counters(a, &rows, e);
 
 	if (rc)
 		return rc;
 	for (uint32_t id = 0; id < a->classes.n; id++) {
 		const char *name = a->classes.name[id];
-		bool protected_class = !strcmp(name, "ssh") || !strcmp(name, "dns");
 
 		control_row(call,
 			    json_pack("{s:s, s:I, s:b, s:I, s:o, s:o, s:o, s:o, s:f, s:b, s:b}",
@@ -203,7 +205,7 @@ int control_classes(struct control_call *call, struct error *e)
 				      counter_json(&rows[CLASS_ROW(id, OUTCOME_WOULD)]),
 				      "threshold", (double)a->classes.threshold[id], "watch_only",
 				      (int)a->classes.watch_only[id], "protected",
-				      (int)protected_class));
+				      (int)policy_class_protected(name)));
 	}
 	control_done(call, json_object());
 	return 0;

@@ -26,6 +26,11 @@ struct control_verb {
 	int (*run)(struct control_call *call, struct error *e);
 };
 
+/* The kernel's counters, COUNTER_ROWS of them; the caller frees. */
+int control_read_counters(const struct agent *a, struct counter **ret_rows, struct error *e);
+/* Seconds until an unconfirmed change is undone, null when none waits. */
+json_t *control_confirm_json(const struct policy_pointer *pointer);
+
 /* json is taken. */
 void control_row(struct control_call *call, json_t *row);
 void control_done(struct control_call *call, json_t *done);

@@ -186,20 +186,12 @@ int policy_state_add(struct policy_state *ps, int64_t now_s, const char *by,
 	return commit(ps, next, &step, ret_change, e);
 }
 
-static const struct policy_rule *find_rule(const struct policy *p, uint32_t id)
-{
-	for (uint32_t i = 0; i < p->n_rules; i++)
-		if (p->rules[i].id == id)
-			return &p->rules[i];
-	return NULL;
-}
-
 int policy_state_remove(struct policy_state *ps, int64_t now_s, const char *by, uint32_t id,
 			struct policy_change *ret_change, struct error *e)
 {
 	char summary[POLICY_SUMMARY], text[POLICY_SUMMARY - 16] = "";
 	struct step step = {by, summary, now_s, 0, false, false};
-	const struct policy_rule *rule = find_rule(ps->current, id);
+	const struct policy_rule *rule = policy_rule_find(ps->current, id);
 	struct policy *next;
 	int rc = refuse_while_pending(ps, now_s, e);
 

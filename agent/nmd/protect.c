@@ -133,9 +133,8 @@ const char *protect_reason(const struct protect *p, const struct flow_key *key,
 			return "a peer of the agent";
 	if (vital_message(key))
 		return vital_message(key);
-	if (class_name && !strcmp(class_name, "ssh"))
-		return "class ssh";
-	if (class_name && !strcmp(class_name, "dns"))
-		return "class dns";
-	return NULL;
+	if (!class_name || !policy_class_protected(class_name))
+		return NULL;
+	snprintf(buffer, 32, "class %.20s", class_name);
+	return buffer;
 }

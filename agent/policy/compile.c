@@ -113,6 +113,11 @@ int policy_class_find(const struct policy_classes *classes, const char *name)
 	return id;
 }
 
+bool policy_class_protected(const char *name)
+{
+	return strcmp(name, "ssh") == 0 || strcmp(name, "dns") == 0;
+}
+
 /* Nearest names first, then what of the others finds room. */
 static int unknown_class(const struct compiler *c, const struct policy_rule *r, struct error *e)
 {
@@ -151,7 +156,7 @@ static int check_protected(const struct compiler *c, const struct policy_rule *r
 	if (!acts(r) || r->force || class_id == CLASS_UNKNOWN)
 		return 0;
 	say_rule(c, r, rule);
-	if (strcmp(name, "ssh") == 0 || strcmp(name, "dns") == 0)
+	if (policy_class_protected(name))
 		return error_set(e, -EPERM,
 				 "%.160s: the safety net protects %s; add force to act on it", rule,
 				 name);

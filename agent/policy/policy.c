@@ -129,15 +129,23 @@ int policy_add(struct policy *p, const struct policy_rule *rule, struct error *e
 	return (int)id;
 }
 
+const struct policy_rule *policy_rule_find(const struct policy *p, uint32_t id)
+{
+	for (uint32_t i = 0; i < p->n_rules; i++)
+		if (p->rules[i].id == id)
+			return &p->rules[i];
+	return NULL;
+}
+
 int policy_remove(struct policy *p, uint32_t id, struct error *e)
 {
-	for (uint32_t i = 0; i < p->n_rules; i++) {
-		if (p->rules[i].id != id)
-			continue;
-		remove_at(p, i);
-		return 0;
-	}
-	return error_set(e, -ENOENT, "no rule %" PRIu32 "; `nmctl policy show` lists them", id);
+	const struct policy_rule *rule = policy_rule_find(p, id);
+
+	if (!rule)
+		return error_set(e, -ENOENT, "no rule %" PRIu32 "; `nmctl policy show` lists them",
+				 id);
+	remove_at(p, (uint32_t)(rule - p->rules));
+	return 0;
 }
 
 void policy_keep_ids(struct policy *to, const struct policy *from)

@@ -69,6 +69,8 @@ int policy_parse(const char *name, const char *text, size_t len, struct policy *
  * freed is given out again only when all others were. Returns the id or a negative errno. */
 int policy_add(struct policy *p, const struct policy_rule *rule, struct error *e);
 int policy_remove(struct policy *p, uint32_t id, struct error *e);
+/* Borrowed until the policy changes; NULL when no rule has that id. */
+const struct policy_rule *policy_rule_find(const struct policy *p, uint32_t id);
 /* Before `to` replaces `from`: rules of `to` that `from` has too (class, net, dir) take its ids,
  * the others ids that `from` does not use. */
 void policy_keep_ids(struct policy *to, const struct policy *from);
@@ -107,6 +109,8 @@ struct policy_program {
 /* The id of the class that a rule names, or -ENOENT. class=bittorrent means p2p where there is no
  * class of the former name. */
 int policy_class_find(const struct policy_classes *classes, const char *name);
+/* ssh and dns: the safety net protects flows of these classes. */
+bool policy_class_protected(const char *name);
 /* never: prefixes from the settings that no rule overrides. */
 int policy_compile(const struct policy *p, const struct policy_classes *classes,
 		   const struct zone_key *never, uint32_t n_never,
