@@ -287,7 +287,7 @@ static int open_ring(struct kernel *k, uint32_t i, struct error *e)
 					  .type = BPF_MAP_TYPE_RINGBUF,
 					  .max_entries = k->config.ring_bytes};
 	char name[32];
-	int fd, err;
+	int fd;
 
 	snprintf(name, sizeof(name), "ring-%u", i);
 	fd = open_pin(k, name);
@@ -300,11 +300,10 @@ static int open_ring(struct kernel *k, uint32_t i, struct error *e)
 	fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "nm_ring", 0, 0, k->config.ring_bytes, NULL);
 	if (fd < 0)
 		return error_set(e, fd, "making a ring of %u bytes: %s", k->config.ring_bytes,
-				 fd == -ENOMEM ? "not enough memory: set ring_bytes lower"
+				 fd == -ENOMEM ? "not enough memory: set ring_kb lower"
 					       : strerror(-fd));
 	k->ring_fd[i] = fd;
-	err = make_pin(k, name, fd, e);
-	return err;
+	return make_pin(k, name, fd, e);
 }
 
 static int open_rings(struct kernel *k, struct error *e)
@@ -314,7 +313,7 @@ static int open_rings(struct kernel *k, struct error *e)
 	for (uint32_t i = 0; !err && i < k->n_rings; i++) {
 		err = open_ring(k, i, e);
 		if (err)
-			break;
+			return err;
 		err = bpf_map_update_elem(k->map_fd[MAP_events], &i, &k->ring_fd[i], BPF_ANY);
 		if (err)
 			error_set(e, err, "putting ring %u into events: %s", i, strerror(-err));
