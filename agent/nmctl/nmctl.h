@@ -36,9 +36,8 @@ enum status { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 #define OPTION_LABELS  0x0200
 #define OPTION_TIMING  0x0400
 
-#define MAX_WORDS                                                                                  \
-	4096 /* classify takes many captures; the socket's own bound is WIRE_MAX_WORDS             \
-	      */
+/* classify takes many captures; the socket's own bound is WIRE_MAX_WORDS. */
+#define MAX_WORDS 4096
 
 struct nmctl_options {
 	unsigned given; /* OPTION_* */

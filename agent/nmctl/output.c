@@ -27,8 +27,12 @@ struct output {
 
 const char *output_colour(FILE *out, enum colour colour)
 {
-	static const char *const codes[] = {"\033[0m",  "\033[32m", "\033[33m",
-					    "\033[31m", "\033[2m",  "\033[1m"};
+	static const char *const codes[] = {
+		[COLOUR_NONE] = "\033[0m",
+		[COLOUR_GREEN] = "\033[32m",
+		[COLOUR_RED] = "\033[31m",
+		[COLOUR_DIM] = "\033[2m",
+	};
 
 	return isatty(fileno(out)) && !getenv("NO_COLOR") ? codes[colour] : "";
 }

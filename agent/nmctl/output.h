@@ -74,7 +74,7 @@ __attribute__((format(printf, 3, 4))) void output_field(FILE *out, const char *l
 							const char *format, ...);
 
 /* "" unless out is a terminal and NO_COLOR is not set. */
-enum colour { COLOUR_NONE, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_RED, COLOUR_DIM, COLOUR_BOLD };
+enum colour { COLOUR_NONE, COLOUR_GREEN, COLOUR_RED, COLOUR_DIM };
 const char *output_colour(FILE *out, enum colour colour);
 
 /* Members by path; what is absent or of another type reads as the default. */
