@@ -19,10 +19,9 @@
 #define CLASS_NAME_LEN 32
 
 /* flags */
-#define VERDICT_PROVISIONAL                                                                        \
-	0x01                   /* early, or on few packets: what is not dropped is still recorded */
-#define VERDICT_PROTECTED 0x02 /* safety net: only a policy entry with POLICY_FORCE acts */
-#define VERDICT_TOLD      0x04 /* set by the kernel: the agent has been told of the first hit */
+#define VERDICT_PROVISIONAL 0x01 /* early, or on few packets: records go on */
+#define VERDICT_PROTECTED   0x02 /* safety net: only a policy entry with POLICY_FORCE acts */
+#define VERDICT_TOLD        0x04 /* set by the kernel: the agent has been told of the first hit */
 
 /* A verdict that drops or limits is not lifted by a SYN before it is so old: 2 MSL (RFC 9293). */
 #define VERDICT_OUTLIVES_SYN_NS 60000000000ULL
