@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <float.h>
+#include <string.h>
 #include <cmocka.h>
 #include "model/decide.h"
 
@@ -52,6 +53,20 @@ static void a_class_below_its_own_threshold_is_not_decided(void **state)
 	assert_int_equal(d.class_index, 0);
 	assert_false(d.unknown);
 	assert_int_equal(d.by, DECIDED_THRESHOLD);
+}
+
+static void a_class_that_just_reaches_its_own_threshold_is_decided(void **state)
+{
+	static const float second[] = {0, 5000, 0}; /* p = 1 */
+	struct model m = three_classes(OOD_ENERGY, FLT_MAX);
+	struct decision d;
+
+	(void)state;
+	m.calibration.threshold[0] = 2;
+	m.calibration.threshold[1] = 1;
+	decide(&m, second, &d);
+	assert_int_equal(d.class_index, 1);
+	assert_int_equal(d.by, DECIDED_CLASS);
 }
 
 static void above_the_unknown_threshold_nothing_is_decided(void **state)
@@ -124,6 +139,19 @@ static void logits_of_any_size_do_not_overflow(void **state)
 	}
 }
 
+/* 0 * log(0) is no number, and a score that is none would be above every threshold. */
+static void a_class_that_is_impossible_adds_no_entropy(void **state)
+{
+	static const float certain[] = {5000, 0, 0};
+	struct model m = three_classes(OOD_ENTROPY, 0.1F);
+	struct decision d;
+
+	(void)state;
+	decide(&m, certain, &d);
+	assert_true(d.ood_score == 0);
+	assert_int_equal(d.by, DECIDED_CLASS);
+}
+
 static void logits_that_are_not_numbers_are_unknown(void **state)
 {
 	struct model m = three_classes(OOD_ENERGY, FLT_MAX);
@@ -132,6 +160,7 @@ static void logits_that_are_not_numbers_are_unknown(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
+		memset(&d, 0xee, sizeof(d));
 		decide(&m, bad[i], &d);
 		assert_true(d.unknown);
 		assert_int_equal(d.by, DECIDED_UNKNOWN);
@@ -153,10 +182,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_likeliest_class_is_decided_when_it_reaches_its_threshold),
 		cmocka_unit_test(a_class_below_its_own_threshold_is_not_decided),
+		cmocka_unit_test(a_class_that_just_reaches_its_own_threshold_is_decided),
 		cmocka_unit_test(above_the_unknown_threshold_nothing_is_decided),
 		cmocka_unit_test(each_score_is_what_it_says),
 		cmocka_unit_test(the_temperature_divides_the_logits_everywhere),
 		cmocka_unit_test(logits_of_any_size_do_not_overflow),
+		cmocka_unit_test(a_class_that_is_impossible_adds_no_entropy),
 		cmocka_unit_test(logits_that_are_not_numbers_are_unknown),
 		cmocka_unit_test(what_decided_has_a_name),
 	};

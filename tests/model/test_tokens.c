@@ -67,6 +67,38 @@ static void counts_beyond_a_row_are_cut_to_it(void **state)
 	flow_sample_free(s);
 }
 
+static void packets_that_a_sample_has_no_more_leave_no_bytes(void **state)
+{
+	static const uint8_t want[14];
+	struct flow_sample *s = three_packets(&shape_bi);
+	uint8_t have[14];
+
+	(void)state;
+	s->n_packets = 0;
+	tokens_bytes(have, &config_bi, s);
+	assert_memory_equal(have, want, sizeof(want));
+	flow_sample_free(s);
+}
+
+static void bytes_are_debiased_on_the_way(void **state)
+{
+	static const struct token_config debiased = {.shape = {1, 20, 1, 1, true},
+						     .debias = DEBIAS_TTL};
+	struct flow_sample *s = flow_sample_new(&debiased.shape);
+	uint8_t have[21];
+
+	(void)state;
+	assert_non_null(s);
+	s->n_packets = 1;
+	s->packets[0] = (struct sample_packet){.header_bytes = 20};
+	memcpy(s->bytes, "\x45\0\0\x14\0\0\0\0\x40\x01", 10);
+	tokens_bytes(have, &debiased, s);
+	assert_int_equal(have[0], 0x45);
+	assert_int_equal(have[8], 0);
+	assert_int_equal(s->bytes[8], 0x40);
+	flow_sample_free(s);
+}
+
 static void sizes_of_both_directions_carry_their_sign(void **state)
 {
 	static const float want[] = {1560, 3000, 1460, 3000, 3000};
@@ -168,6 +200,10 @@ static void a_batch_refuses_samples_of_another_shape(void **state)
 	s = three_packets(&other);
 	assert_int_equal(batch_new(&config_bi, 2, &b), 0);
 	assert_int_equal(batch_add(b, &config_bi, s), -EINVAL);
+	flow_sample_free(s);
+	s = three_packets(&shape_bi);
+	s->n_packets = 6; /* of at most 5 */
+	assert_int_equal(batch_add(b, &config_bi, s), -EINVAL);
 	batch_free(b);
 	flow_sample_free(s);
 }
@@ -177,6 +213,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_row_holds_what_was_recorded_and_zeroes),
 		cmocka_unit_test(counts_beyond_a_row_are_cut_to_it),
+		cmocka_unit_test(packets_that_a_sample_has_no_more_leave_no_bytes),
+		cmocka_unit_test(bytes_are_debiased_on_the_way),
 		cmocka_unit_test(sizes_of_both_directions_carry_their_sign),
 		cmocka_unit_test(sizes_of_one_direction_are_clipped_and_padded_at_1500),
 		cmocka_unit_test(times_count_from_the_packet_before),

@@ -48,6 +48,13 @@ static void too_few_flows_never_trip_it(void **state)
 	assert_true(breaker_add(&b, SECOND, true));
 }
 
+static void more_flows_than_it_remembers_are_not_waited_for(void **state)
+{
+	(void)state;
+	breaker_configure(&b, true, 0.5, BREAKER_WINDOW + 1ull);
+	assert_true(add(BREAKER_WINDOW, true, SECOND));
+}
+
 static void exactly_the_share_does_not_trip_it(void **state)
 {
 	(void)state;
@@ -102,6 +109,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(it_trips_when_more_than_the_share_would_be_dropped),
 		TEST(too_few_flows_never_trip_it),
+		TEST(more_flows_than_it_remembers_are_not_waited_for),
 		TEST(exactly_the_share_does_not_trip_it),
 		TEST(flows_of_five_minutes_ago_do_not_count),
 		TEST(the_window_holds_the_last_thousand),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Zones of conversations, zone ids over a change of policy, and the safety net. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -108,6 +109,61 @@ static void on_loopback_both_ends_are_matched(void **state)
 	own("127.0.0.1", true);
 	own("127.0.0.2", true);
 	assert_zone(p, "127.0.0.1", "127.0.0.2", "127.0.0.2/32");
+	assert_zone(p, "127.0.0.2", "127.0.0.1", "127.0.0.2/32");
+	policy_program_free(p);
+}
+
+static bool is_own(const char *text)
+{
+	uint8_t addr[16];
+
+	address(text, addr);
+	return zones_is_own(&z, addr);
+}
+
+static void addresses_of_this_host_come_and_go_in_any_order(void **state)
+{
+	uint8_t addr[16];
+
+	(void)state;
+	own("10.0.0.3", true);
+	own("10.0.0.1", true);
+	own("10.0.0.2", true);
+	address("10.0.0.2", addr);
+	assert_false(zones_own_address(&z, addr, true)); /* the kernel may tell it again */
+	own("10.0.0.2", false);
+	assert_false(zones_own_address(&z, addr, false));
+	assert_true(is_own("10.0.0.1") && is_own("10.0.0.3"));
+	assert_false(is_own("10.0.0.2"));
+	own("10.0.0.3", false);
+	assert_false(is_own("10.0.0.3"));
+	assert_int_equal(z.n_own, 1);
+}
+
+static void more_addresses_than_there_is_room_for_are_left_out(void **state)
+{
+	uint8_t addr[16];
+
+	(void)state;
+	address("10.0.0.0", addr);
+	for (unsigned i = 0; i < ZONES_MAX_OWN; i++) {
+		addr[14] = (uint8_t)(i >> 8);
+		addr[15] = (uint8_t)i;
+		assert_true(zones_own_address(&z, addr, true));
+	}
+	address("10.1.0.0", addr);
+	assert_false(zones_own_address(&z, addr, true));
+	assert_int_equal(z.n_own, ZONES_MAX_OWN);
+}
+
+static void every_address_is_a_zone_too(void **state)
+{
+	struct policy_program *p = compile("block class=tor net=::/0\n", NULL);
+
+	(void)state;
+	own("2001:db8::1", true);
+	assert_zone(p, "2001:db8::1", "2001:db8::2", "::/0");
+	assert_zone(p, "2001:db8::2", "2001:db8::1", "::/0");
 	policy_program_free(p);
 }
 
@@ -208,6 +264,61 @@ static void a_new_prefix_takes_an_id_that_no_live_verdict_carries(void **state)
 	policy_program_free(fresh);
 }
 
+/* Blocks of one class in n networks of their own, from the one of that number on. */
+static struct policy_program *many(unsigned first, unsigned n, const char *class_name)
+{
+	struct policy_program *p;
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	for (unsigned i = first; i < first + n; i++)
+		fprintf(out, "block class=%s net=10.%u.%u.0/24\n", class_name, i >> 8, i & 255);
+	fclose(out);
+	p = compile(text, NULL);
+	free(text);
+	return p;
+}
+
+/* As many as there can be: half of them stay, and there is no id that nobody had. */
+static void no_two_zones_share_an_id_however_many_there_are(void **state)
+{
+	unsigned n = MAX_ZONES - 2;
+
+	(void)state;
+	for (unsigned half = 1; half <= n / 2; half += n / 2 - 1) {
+		struct policy_program *old = many(half, half * 2, "tor");
+		struct policy_program *fresh = many(0, half * 2, "tls");
+		bool seen[MAX_ZONES] = {[ZONE_DEFAULT] = true, [ZONE_NEVER] = true};
+
+		zones_keep_ids(old, fresh);
+		for (uint32_t i = 0; i < fresh->n_zones; i++) {
+			uint32_t id = fresh->zones[i].zone_id;
+
+			assert_in_range(id, 0, MAX_ZONES - 1);
+			assert_false(seen[id]);
+			seen[id] = true;
+			assert_int_equal(action(fresh, id, 2), ACTION_DROP);
+			assert_int_equal(action(fresh, id, 1), ACTION_WATCH);
+		}
+		policy_program_free(old);
+		policy_program_free(fresh);
+	}
+}
+
+static void zone_never_stays_as_it_is_whatever_becomes_of_its_networks(void **state)
+{
+	struct policy_program *old = compile("block class=tor\n", "10.4.0.0/16");
+	struct policy_program *fresh = compile("block class=tor net=10.4.0.0/16\n", NULL);
+
+	(void)state;
+	zones_keep_ids(old, fresh);
+	assert_int_equal(action(fresh, ZONE_NEVER, 1), ACTION_PASS);
+	assert_int_equal(action(fresh, zone_id(fresh, "10.4.0.1"), 1), ACTION_DROP);
+	policy_program_free(old);
+	policy_program_free(fresh);
+}
+
 static const char *protects(const char *ports, const char *peers, const struct flow_key *key,
 			    const char *class_name)
 {
@@ -240,9 +351,31 @@ static void the_safety_net_holds_ports_of_either_end_peers_and_classes(void **st
 	assert_null(protects("tcp/22", "192.0.2.2:6379", &key, "tor"));
 	assert_string_equal(protects("tcp/22", "192.0.2.1:6379", &key, "tor"),
 			    "a peer of the agent");
+	key.port_hi_be = htons(6379);
+	assert_string_equal(protects("tcp/22", "192.0.2.2:6379", &key, "tor"),
+			    "a peer of the agent");
+	key.proto = IPPROTO_UDP;
+	assert_null(protects("tcp/22", "192.0.2.2:6379", &key, "tor"));
 	assert_string_equal(protects("", "", &key, "ssh"), "class ssh");
 	assert_string_equal(protects("", "", &key, "dns"), "class dns");
 	assert_null(protects("", "", &key, "dns-tunnel"));
+}
+
+static void more_ports_than_there_is_room_for_are_refused(void **state)
+{
+	char *items[PROTECT_MAX_PORTS + 1];
+	struct text_list ports = {.items = items, .n = PROTECT_MAX_PORTS + 1}, peers = {0};
+	struct protect p;
+
+	(void)state;
+	for (unsigned i = 0; i < ports.n; i++)
+		items[i] = "tcp/1";
+	assert_int_equal(protect_init(&p, &ports, &peers, NULL), -E2BIG);
+	ports.n--;
+	assert_int_equal(protect_init(&p, &ports, &peers, NULL), 0);
+	assert_int_equal(p.n_ports, PROTECT_MAX_PORTS);
+	items[7] = "tcp/x";
+	assert_int_equal(protect_init(&p, &ports, &peers, NULL), -EINVAL);
 }
 
 static const char *protects_message(uint8_t proto, uint16_t type, uint16_t code)
@@ -262,6 +395,9 @@ static void the_safety_net_holds_what_ip_itself_needs(void **state)
 	for (uint8_t type = 133; type <= 137; type++)
 		assert_string_equal(protects_message(IPPROTO_ICMPV6, type, 0),
 				    "neighbour discovery");
+	for (uint8_t type = 130; type <= 132; type++)
+		assert_string_equal(protects_message(IPPROTO_ICMPV6, type, 0),
+				    "multicast listeners");
 	assert_string_equal(protects_message(IPPROTO_ICMPV6, 143, 0), "multicast listeners");
 	assert_string_equal(protects_message(IPPROTO_ICMPV6, 2, 0), "path MTU");
 	assert_string_equal(protects_message(IPPROTO_ICMP, 3, 4), "path MTU");
@@ -277,12 +413,18 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(net_is_matched_against_the_end_that_is_not_this_host),
 		TEST(on_loopback_both_ends_are_matched),
+		TEST(addresses_of_this_host_come_and_go_in_any_order),
+		TEST(more_addresses_than_there_is_room_for_are_left_out),
+		TEST(every_address_is_a_zone_too),
 		TEST(the_longest_prefix_wins_then_never_then_the_source),
 		TEST(ipv6_prefixes_are_zones_too),
 		TEST(a_prefix_that_stays_keeps_its_zone_id),
 		TEST(verdicts_of_a_zone_that_went_meet_the_zone_around_it),
 		TEST(a_new_prefix_takes_an_id_that_no_live_verdict_carries),
+		TEST(no_two_zones_share_an_id_however_many_there_are),
+		TEST(zone_never_stays_as_it_is_whatever_becomes_of_its_networks),
 		TEST(the_safety_net_holds_ports_of_either_end_peers_and_classes),
+		TEST(more_ports_than_there_is_room_for_are_refused),
 		TEST(the_safety_net_holds_what_ip_itself_needs),
 	};
 

@@ -258,6 +258,31 @@ static void an_absent_daemon_is_told_with_the_path(void **state)
 	memset(far, 'a', sizeof(far) - 1);
 	far[sizeof(far) - 1] = '\0';
 	assert_int_equal(wire_call(far, words, 1, NULL, NULL, NULL, NULL, &e), -ENAMETOOLONG);
+	far[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = '\0'; /* no room for the NUL */
+	assert_int_equal(wire_call(far, words, 1, NULL, NULL, NULL, NULL, &e), -ENAMETOOLONG);
+}
+
+static void a_socket_that_a_dead_daemon_left_is_told_as_an_absent_one(void **state)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	const char *words[] = {"status"};
+	char dir[] = "/tmp/wire-test-XXXXXX", said[200];
+	struct error e;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/s", dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	close(fd);
+	assert_int_equal(wire_call(addr.sun_path, words, 1, NULL, NULL, NULL, NULL, &e),
+			 -ECONNREFUSED);
+	snprintf(said, sizeof(said),
+		 "%s: no nmd listens here; is it running? (--socket names another place)",
+		 addr.sun_path);
+	assert_string_equal(e.text, said);
+	unlink(addr.sun_path);
+	rmdir(dir);
 }
 
 static void what_cannot_be_sent_is_told_before_connecting(void **state)
@@ -292,6 +317,7 @@ int main(void)
 		cmocka_unit_test(a_line_of_exactly_the_limit_is_taken),
 		cmocka_unit_test(a_refusal_is_read_though_the_request_was_never_taken),
 		cmocka_unit_test(an_absent_daemon_is_told_with_the_path),
+		cmocka_unit_test(a_socket_that_a_dead_daemon_left_is_told_as_an_absent_one),
 		cmocka_unit_test(what_cannot_be_sent_is_told_before_connecting),
 	};
 
