@@ -231,6 +231,32 @@ static void shared_meter(struct harness *h)
 	fixture_packet(h, HOOK_INGRESS, &p, REASON_LIMITED);
 }
 
+/* The burst holds one packet of so many bytes, not one of so many with the headers of each segment.
+ */
+static void limited_by_the_wire(struct harness *h)
+{
+	judge(h, 0);
+	client_tcp(&p, TCP_ACK, 3000);
+	h->gso_segments = 3;
+	h->gso_size_bytes = 1000;
+	harness_policy(h, 0, CLASS, HOOK_EGRESS, limit);
+	harness_meter(h, 3, RATE, 3080);
+	fixture_packet(h, HOOK_EGRESS, &p, REASON_WITHIN_RATE);
+	fixture_packet(h, HOOK_EGRESS, &p, REASON_LIMITED);
+	assert_int_equal(harness_verdict_get(h, &p).dropped_packets, 3);
+	assert_int_equal(harness_verdict_get(h, &p).dropped_bytes, 3 * 1040);
+}
+
+static void no_meter(struct harness *h)
+{
+	struct policy_action lost = limit;
+
+	judge(h, 0);
+	lost.meter_id = MAX_METERS;
+	harness_policy(h, 0, CLASS, HOOK_INGRESS, lost);
+	fixture_packet(h, HOOK_INGRESS, &p, REASON_WITHIN_RATE);
+}
+
 static void provisional(struct harness *h)
 {
 	judge(h, VERDICT_PROVISIONAL);
@@ -337,6 +363,8 @@ const struct fixture verdict_fixtures[] = {
 	{"nothing is acted on under a control of another schema", no_control},
 	{"a limited class gets its rate and its burst", limited},
 	{"the flows of a rule share its meter", shared_meter},
+	{"a limit takes what goes over the wire", limited_by_the_wire},
+	{"a limit without its meter passes", no_meter},
 	{"a provisional verdict acts, and its flow is still recorded", provisional},
 	{"a SYN on a decided flow begins a new one", syn_on_decided},
 	{"a SYN does not lift a block before a minute has passed", syn_on_blocked},

@@ -45,7 +45,8 @@ struct harness_options {
 	bool flows_refuse; /* `flows` is a plain hash of one entry, which can be full */
 };
 
-/* NULL, with the reason printed, where the kernel or our rights do not allow it. */
+/* NULL, with the reason printed, where the kernel or our rights do not allow it; where they do and
+ * the programs are refused all the same, the test ends. */
 struct harness *harness_new(const struct harness_options *options);
 void harness_free(struct harness *h); /* accepts NULL */
 
