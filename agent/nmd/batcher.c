@@ -16,6 +16,8 @@
 #include <unistd.h>
 #include "agent/nmd/clock.h"
 
+#define OVER_SHARE 4 /* what is over may fill a quarter of the queue */
+
 struct judge {
 	struct model *model;
 	struct engine *engine;
@@ -50,6 +52,7 @@ struct batcher {
 	pthread_cond_t wake;  /* the queue grew, or the end */
 	pthread_cond_t idle;  /* everything queued is judged */
 	struct item_list queue, results;
+	uint32_t n_over;  /* flows in the queue that are over */
 	uint32_t running; /* flows in the engine */
 	struct judge *current;
 	bool stop;
@@ -137,6 +140,21 @@ static void item_free(struct item *item)
 	free(item);
 }
 
+/* Ended or silent: when it is judged does not matter much. */
+static bool is_over(enum ready_reason why)
+{
+	return why == READY_END || why == READY_IDLE || why == READY_EVICTED;
+}
+
+/* Under the lock. */
+static struct item *take_item(struct batcher *b)
+{
+	struct item *item = list_pop(&b->queue);
+
+	b->n_over -= is_over(item->judged.why);
+	return item;
+}
+
 /* ---- the inference thread ---- */
 
 /* Under the lock: waits until a batch is due, and takes flows of one judge. */
@@ -164,7 +182,7 @@ static uint32_t take_batch(struct batcher *b, struct item **ret_items)
 		return 0;
 	judge = b->queue.first->judge;
 	while (n < b->config.batch_flows && b->queue.first && b->queue.first->judge == judge)
-		ret_items[n++] = list_pop(&b->queue);
+		ret_items[n++] = take_item(b);
 	return n;
 }
 
@@ -346,6 +364,14 @@ static struct item *item_new(const struct flow_info *info, const struct flow_sam
 	return item;
 }
 
+/* Under the lock. */
+static bool has_room(const struct batcher *b, enum ready_reason why)
+{
+	uint32_t for_over = (b->config.queue_flows + OVER_SHARE - 1) / OVER_SHARE;
+
+	return b->queue.n < b->config.queue_flows && (!is_over(why) || b->n_over < for_over);
+}
+
 int batcher_add(struct batcher *b, const struct flow_info *info, const struct flow_sample *sample,
 		enum ready_reason why)
 {
@@ -355,7 +381,7 @@ int batcher_add(struct batcher *b, const struct flow_info *info, const struct fl
 	pthread_mutex_lock(&b->lock);
 	if (!sample_shape_equal(&sample->shape, &b->current->model->tokens.shape))
 		rc = -EINVAL;
-	else if (b->queue.n >= b->config.queue_flows)
+	else if (!has_room(b, why))
 		rc = -ENOBUFS;
 	else if (!(item = item_new(info, sample, why)))
 		rc = -ENOMEM;
@@ -365,6 +391,7 @@ int batcher_add(struct batcher *b, const struct flow_info *info, const struct fl
 		item->judge = b->current;
 		item->judge->users++;
 		list_push(&b->queue, item);
+		b->n_over += is_over(why);
 		b->counters.queued++;
 		pthread_cond_signal(&b->wake);
 	}

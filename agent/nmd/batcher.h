@@ -7,6 +7,9 @@
  * tokens, runs the engine and decides. Decisions come back in the order of the flows: result_fd
  * becomes readable, batcher_collect hands them to on_judged in the caller's thread.
  *
+ * Flows that are over (ended, silent, evicted) may fill a quarter of the queue: a scan is thousands
+ * of flows that go silent after one packet, and must not keep those from a judgement that go on.
+ *
  * A model is swapped between batches: flows queued before the swap are judged by the old model,
  * whatever its shape, and none is lost. All functions belong to the loop thread.
  */

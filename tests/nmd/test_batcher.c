@@ -68,7 +68,8 @@ static int end(void **state)
 }
 
 /* A flow of n packets whose bytes come from its number. */
-static int add(const struct model *m, uint32_t number, uint16_t n_packets)
+static int add_ready(const struct model *m, uint32_t number, uint16_t n_packets,
+		     enum ready_reason why)
 {
 	struct flow_sample *sample = flow_sample_new(&m->tokens.shape);
 	struct flow_info info = {.key = {.vlan_id = 1}, .first_ns = number};
@@ -91,9 +92,14 @@ static int add(const struct model *m, uint32_t number, uint16_t n_packets)
 		for (unsigned at = 0; has_bytes && at < 60; at++)
 			sample->bytes[i * row + at] = (uint8_t)(number * 7 + at * 13 + i);
 	}
-	rc = batcher_add(b, &info, sample, READY_FULL);
+	rc = batcher_add(b, &info, sample, why);
 	flow_sample_free(sample);
 	return rc;
+}
+
+static int add(const struct model *m, uint32_t number, uint16_t n_packets)
+{
+	return add_ready(m, number, n_packets, READY_FULL);
 }
 
 static void a_lone_flow_is_judged_without_others(void **state)
@@ -156,6 +162,25 @@ static void a_full_queue_drops_and_counts(void **state)
 	assert_int_equal(counters.waiting, 0);
 }
 
+static void silent_flows_leave_room_for_those_that_go_on(void **state)
+{
+	static const enum ready_reason over[] = {READY_IDLE, READY_END, READY_EVICTED};
+	struct batcher_counters counters;
+
+	(void)state;
+	open_with(100, 100, 1);
+	for (uint32_t i = 0; i < 6000; i++) {
+		add_ready(tiny, i, 1, over[i % 3]);
+		if (i % 100 == 99)
+			assert_int_equal(add_ready(tiny, i, 5, READY_EARLY), 0);
+	}
+	batcher_drain(b);
+	batcher_counters(b, &counters);
+	assert_true(counters.dropped > 0);
+	assert_true(add_ready(tiny, 0, 1, READY_IDLE) == 0);
+	batcher_drain(b);
+}
+
 static void use(struct model *m, uint32_t id)
 {
 	struct judge *judge;
@@ -213,6 +238,7 @@ int main(void)
 		TEST(a_lone_flow_is_judged_without_others),
 		TEST(decisions_come_in_order_and_do_not_depend_on_the_batch),
 		TEST(a_full_queue_drops_and_counts),
+		TEST(silent_flows_leave_room_for_those_that_go_on),
 		TEST(a_swap_loses_no_flow_and_each_is_judged_by_the_model_of_its_time),
 		TEST(a_sample_of_another_shape_is_refused),
 		TEST(an_engine_that_does_not_exist_is_refused),
