@@ -2,65 +2,16 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
-#include "agent/nmd/attach.h"
 #include "agent/nmd/dispatcher.h"
-#include "tests/nmd/netns.h"
+#include "tests/nmd/guarded.h"
 
 #define TCX_EGRESS 47
-#define N_FRAMES   20
 #define N_RESTARTS 5
-
-static bool have_kernel;
-static char dir[64], pin_dir[128];
-
-static int fresh(void **state)
-{
-	snprintf(dir, sizeof(dir), "/tmp/nm-kernel-XXXXXX");
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", dir);
-	*state = NULL;
-	if (!have_kernel)
-		return 0;
-	veth_make();
-	*state = open_kernel(pin_dir);
-	return 0;
-}
-
-static int leave(void **state)
-{
-	unsigned removed;
-	int err;
-
-	kernel_close(*state);
-	err = attach_remove_all(pin_dir, &removed, NULL);
-	if (have_kernel)
-		veth_remove();
-	return err || rmdir(dir);
-}
-
-static struct attachment attach_with(struct kernel *k, struct attach_options options)
-{
-	struct attachment a = {0};
-	struct error e = {0};
-
-	if (attach_interface_with(k, (int)if_nametoindex(END_A), END_A, &options, &a, &e))
-		fail_msg("%s", e.text);
-	return a;
-}
 
 /* Nothing is attached here by a dispatcher: what the tests look at are the links. */
 static struct attachment attach_a(struct kernel *k)
 {
 	return attach_with(k, (struct attach_options){.no_dispatcher = true});
-}
-
-static unsigned xdp_prog_id(void)
-{
-	__u32 id = 0;
-
-	assert_int_equal(bpf_xdp_query_id((int)if_nametoindex(END_A), 0, &id), 0);
-	return id;
 }
 
 /* How many TCX programs the egress hook has; -1 where the kernel has no TCX. */
@@ -98,7 +49,7 @@ static void both_directions_of_an_interface_meet_the_programs(void **state)
 {
 	struct attachment a;
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	a = attach_a(*state);
 	assert_string_equal(a.ifname, END_A);
@@ -114,7 +65,7 @@ static void both_directions_of_an_interface_meet_the_programs(void **state)
 
 static void an_interface_with_jumbo_frames_is_attached_in_its_driver(void **state)
 {
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_load_bytes, NULL) != 1) {
 		print_message("skipped: XDP knows no packets of several buffers here\n");
@@ -131,7 +82,7 @@ static void generic_xdp_is_told_and_sees_the_same(void **state)
 {
 	struct attachment a;
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	a = attach_with(*state, (struct attach_options){.no_dispatcher = true, .no_native = true});
 	assert_int_equal(a.mode, XDP_MODE_GENERIC);
@@ -157,7 +108,7 @@ static void expect_frames_to_arrive(struct kernel *k)
 
 static void an_interface_that_is_down_is_attached_too(void **state)
 {
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	shell("ip link set " END_A " down");
 	attach_a(*state);
@@ -225,7 +176,7 @@ static void restarted_agents_take_over_without_missing_a_packet(void **state)
 	int stop, count;
 	pid_t sender;
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	attach_a(*state);
 	before = xdp_prog_id();
@@ -248,7 +199,7 @@ static void a_foreign_xdp_program_is_named_and_left_alone(void **state)
 	struct error e = {0};
 	char id[32];
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	ifindex = (int)if_nametoindex(END_A);
 	foreign = load_foreign(BPF_PROG_TYPE_XDP, XDP_PASS);
@@ -268,7 +219,7 @@ static void a_foreign_tcx_program_stays_and_cannot_pass_packets_by_ours(void **s
 	int ifindex, foreign, link;
 	__u32 ids[8];
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	if (tcx_programs(ids) < 0) {
 		print_message("skipped: no TCX in this kernel\n");
@@ -296,7 +247,7 @@ static void detaching_leaves_nothing_even_under_a_running_agent(void **state)
 	__u32 ids[8];
 	struct error e;
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	attach_a(*state);
 	assert_int_equal(attach_remove_all(pin_dir, &removed, &e), 0);
@@ -314,7 +265,7 @@ static void an_interface_that_returns_under_its_old_number_is_attached_anew(void
 	struct attachment a;
 	int ifindex;
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	ifindex = attach_a(*state).ifindex;
 	veth_remove();
@@ -336,7 +287,7 @@ static void an_interface_that_is_gone_can_be_left(void **state)
 	struct error e = {0};
 	struct attachment a;
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	ifindex = attach_a(*state).ifindex;
 	veth_remove();
@@ -351,7 +302,7 @@ static void an_interface_that_is_gone_can_be_left(void **state)
 
 static void a_renamed_interface_stays_guarded_and_can_be_adopted(void **state)
 {
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	attach_a(*state);
 	/* kernels before 6.2 rename only what is down */
@@ -372,7 +323,7 @@ static void after_a_reload_both_hooks_run_the_new_programs(void **state)
 	struct error e = {0};
 	__u32 ids[8];
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	a = attach_a(*state);
 	programs.record_packets = 3;
@@ -387,7 +338,6 @@ static void after_a_reload_both_hooks_run_the_new_programs(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, leave)
 	const struct CMUnitTest tests[] = {
 		TEST(both_directions_of_an_interface_meet_the_programs),
 		TEST(an_interface_with_jumbo_frames_is_attached_in_its_driver),
@@ -403,6 +353,6 @@ int main(void)
 		TEST(after_a_reload_both_hooks_run_the_new_programs),
 	};
 
-	have_kernel = netns_enter();
+	usable = netns_enter();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,52 +2,14 @@
 /* Egress on kernels without TCX, which the options stand in for. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include "agent/nmd/attach.h"
-#include "tests/nmd/netns.h"
-
-#define N_FRAMES 20
+#include "tests/nmd/guarded.h"
 
 static const char filters[] = "tc filter show dev " END_A " egress";
 static const char qdiscs[] = "tc qdisc show dev " END_A;
 
-static bool have_kernel;
-static char dir[64], pin_dir[128];
-
-static int fresh(void **state)
-{
-	snprintf(dir, sizeof(dir), "/tmp/nm-kernel-XXXXXX");
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", dir);
-	*state = NULL;
-	if (!have_kernel)
-		return 0;
-	veth_make();
-	*state = open_kernel(pin_dir);
-	return 0;
-}
-
-static int leave(void **state)
-{
-	unsigned removed;
-	int err;
-
-	kernel_close(*state);
-	err = attach_remove_all(pin_dir, &removed, NULL);
-	if (have_kernel)
-		veth_remove();
-	return err || rmdir(dir);
-}
-
 static struct attachment attach_a(struct kernel *k, bool no_tcx)
 {
-	const struct attach_options options = {.no_dispatcher = true, .no_tcx = no_tcx};
-	struct attachment a = {0};
-	struct error e = {0};
-
-	if (attach_interface_with(k, (int)if_nametoindex(END_A), END_A, &options, &a, &e))
-		fail_msg("%s", e.text);
-	return a;
+	return attach_with(k, (struct attach_options){.no_dispatcher = true, .no_tcx = no_tcx});
 }
 
 static void leave_a(void)
@@ -81,7 +43,7 @@ static void without_tcx_a_filter_sees_what_leaves(void **state)
 {
 	struct attachment a;
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	a = attach_a(*state, true);
 	assert_int_equal(a.tc, TC_METHOD_CLSACT);
@@ -95,7 +57,7 @@ static void a_filter_is_replaced_in_place_and_never_joined_by_tcx(void **state)
 {
 	struct attachment a;
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	attach_a(*state, true);
 	a = attach_a(*state, true);
@@ -109,7 +71,7 @@ static void a_filter_is_replaced_in_place_and_never_joined_by_tcx(void **state)
 
 static void a_qdisc_of_ours_goes_with_the_filter(void **state)
 {
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	attach_a(*state, true);
 	assert_true(output_holds(qdiscs, "clsact"));
@@ -122,7 +84,7 @@ static void a_qdisc_of_ours_goes_with_the_filter(void **state)
 
 static void a_qdisc_of_another_stays(void **state)
 {
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	assert_int_equal(shell("tc qdisc add dev " END_A " clsact"), 0);
 	attach_a(*state, true);
@@ -133,7 +95,7 @@ static void a_qdisc_of_another_stays(void **state)
 
 static void a_filter_of_another_stays_and_so_does_our_qdisc_under_it(void **state)
 {
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	attach_a(*state, true);
 	add_foreign(1, 1);
@@ -148,7 +110,7 @@ static void a_foreign_filter_in_our_place_is_left_and_egress_told_as_unguarded(v
 {
 	struct attachment a;
 
-	if (!have_kernel)
+	if (!usable)
 		skip();
 	add_foreign(0x6e6d, 0x6e);
 	a = attach_a(*state, true);
@@ -161,7 +123,6 @@ static void a_foreign_filter_in_our_place_is_left_and_egress_told_as_unguarded(v
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, leave)
 	const struct CMUnitTest tests[] = {
 		TEST(without_tcx_a_filter_sees_what_leaves),
 		TEST(a_filter_is_replaced_in_place_and_never_joined_by_tcx),
@@ -171,6 +132,6 @@ int main(void)
 		TEST(a_foreign_filter_in_our_place_is_left_and_egress_told_as_unguarded),
 	};
 
-	have_kernel = netns_enter();
+	usable = netns_enter();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

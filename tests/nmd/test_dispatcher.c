@@ -2,61 +2,19 @@
 /* libxdp's dispatcher, where the kernel lets it load; its pins go to a bpffs of the test's own. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include "agent/nmd/attach.h"
 #include "agent/nmd/dispatcher.h"
-#include "tests/nmd/netns.h"
+#include "tests/nmd/guarded.h"
 
-#define N_FRAMES 20
 /* Comes with libxdp: passes what no AF_XDP socket wants. */
 #define OTHER_FILE "xsk_def_xdp_prog.o"
 #define OTHER_NAME "xsk_def_prog"
 
-static bool have_dispatcher;
-static char dir[64], pin_dir[128];
-
-static int fresh(void **state)
-{
-	snprintf(dir, sizeof(dir), "/tmp/nm-kernel-XXXXXX");
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(pin_dir, sizeof(pin_dir), "%s/bpf", dir);
-	*state = NULL;
-	if (!have_dispatcher)
-		return 0;
-	veth_make();
-	*state = open_kernel(pin_dir);
-	return 0;
-}
-
-static int leave(void **state)
-{
-	unsigned removed;
-	int err;
-
-	kernel_close(*state);
-	err = attach_remove_all(pin_dir, &removed, NULL);
-	if (have_dispatcher)
-		veth_remove();
-	return err || rmdir(dir);
-}
-
 static struct attachment attach_a(struct kernel *k)
 {
-	struct attachment a = {0};
-	struct error e = {0};
+	struct attachment a = attach_with(k, (struct attach_options){0});
 
-	if (attach_interface(k, (int)if_nametoindex(END_A), END_A, &a, &e))
-		fail_msg("%s", e.text);
 	assert_int_equal(a.xdp, XDP_METHOD_DISPATCHER);
 	return a;
-}
-
-static unsigned xdp_prog_id(void)
-{
-	__u32 id = 0;
-
-	assert_int_equal(bpf_xdp_query_id((int)if_nametoindex(END_A), 0, &id), 0);
-	return id;
 }
 
 static const char *other_file(void)
@@ -88,7 +46,7 @@ static void a_free_interface_gets_a_dispatcher(void **state)
 {
 	struct attachment a;
 
-	if (!have_dispatcher)
+	if (!usable)
 		skip();
 	a = attach_a(*state);
 	assert_int_equal(a.mode, XDP_MODE_NATIVE);
@@ -102,7 +60,7 @@ static void a_free_interface_gets_a_dispatcher(void **state)
 
 static void a_restarted_agent_replaces_its_program_in_the_dispatcher(void **state)
 {
-	if (!have_dispatcher)
+	if (!usable)
 		skip();
 	attach_a(*state);
 	assert_true(attach_a(*state).adopted);
@@ -117,7 +75,7 @@ static void after_a_reload_the_new_program_runs_in_the_dispatcher(void **state)
 	struct error e = {0};
 	unsigned before;
 
-	if (!have_dispatcher)
+	if (!usable)
 		skip();
 	a = attach_a(*state);
 	before = xdp_prog_id();
@@ -134,7 +92,7 @@ static void an_interface_that_returns_under_its_old_number_is_attached_anew(void
 {
 	struct attachment a;
 
-	if (!have_dispatcher)
+	if (!usable)
 		skip();
 	a = attach_a(*state);
 	veth_remove();
@@ -152,7 +110,7 @@ static void another_program_in_the_dispatcher_is_joined_and_stays(void **state)
 	struct bpf_object *other;
 	struct attachment a;
 
-	if (!have_dispatcher)
+	if (!usable)
 		skip();
 	if (!other_file()) {
 		print_message("skipped: libxdp's " OTHER_FILE " is not installed\n");
@@ -176,7 +134,7 @@ static void another_program_may_join_ours_later(void **state)
 	struct bpf_object *other;
 	int ifindex;
 
-	if (!have_dispatcher)
+	if (!usable)
 		skip();
 	if (!other_file()) {
 		print_message("skipped: libxdp's " OTHER_FILE " is not installed\n");
@@ -195,7 +153,6 @@ static void another_program_may_join_ours_later(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, leave)
 	const struct CMUnitTest tests[] = {
 		TEST(a_free_interface_gets_a_dispatcher),
 		TEST(a_restarted_agent_replaces_its_program_in_the_dispatcher),
@@ -206,9 +163,8 @@ int main(void)
 	};
 
 	if (netns_enter()) {
-		have_dispatcher =
-			dispatcher_supported() && !mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL);
-		if (!have_dispatcher)
+		usable = dispatcher_supported() && !mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL);
+		if (!usable)
 			print_message("skipped: no XDP dispatcher here: the kernel does not load "
 				      "freplace programs, or /sys/fs/bpf is missing\n");
 	}
