@@ -126,6 +126,74 @@ static const struct packet packets[] = {
 	 ".. .... .... .. ...... .... "
 	 "................................................................ .. .... .... .. .. .... "
 	 ".... .... .... .. .... ......"},
+	{"IPv4 options: timestamps with addresses, then a loose source route",
+	 "49000034 0001 0000 4001 abcd c0a80101 08080808 4408 0501 11223344 8307 0411223344 00 "
+	 "0800 1234 5678 0001",
+	 "........ IIII .... TT.. CCCC AAAAAAAA AAAAAAAA .... AAAA AAAAAAAA .... AAAAAAAAAA .. "
+	 ".... CCCC PPPP ....",
+	 "", ""},
+	{"IPv4 options: a strict source route",
+	 "47000024 0001 0000 4001 abcd c0a80101 08080808 8907 0411223344 00 0800 1234 5678 0001",
+	 "........ IIII .... TT.. CCCC AAAAAAAA AAAAAAAA .... AAAAAAAAAA .. .... CCCC PPPP ....",
+	 "", ""},
+	{"a later fragment far behind",
+	 "45000020 0001 1000 8011 abcd c0a80101 08080808 d431003500209999",
+	 "........ IIII .... TT.. CCCC AAAAAAAA AAAAAAAA ................", "", ""},
+	{"ICMP source quench quotes as well",
+	 "4500001c 0001 0000 4001 abcd c0a80101 08080808 0400 1234 0000 0000",
+	 "........ IIII .... TT.. CCCC AAAAAAAA AAAAAAAA .... CCCC .... ....",
+	 "45000020 0001 0000 8011 abcd c0a80101 08080808 d431 0035 000c 9999",
+	 "........ IIII .... TT.. CCCC AAAAAAAA AAAAAAAA PPPP PPPP .... CCCC"},
+	{"ICMP error that quotes an error: what that one quotes is not looked at",
+	 "4500001c 0001 0000 4001 abcd c0a80101 08080808 0303 1234 0000 0000",
+	 "........ IIII .... TT.. CCCC AAAAAAAA AAAAAAAA .... CCCC .... ....",
+	 "4500001c 0001 0000 4001 abcd c0a80101 08080808 0303 1234 0000 0000 "
+	 "45000020 0001 0000 8011 abcd c0a80101 08080808 d431 0035 000c 9999",
+	 "........ IIII .... TT.. CCCC AAAAAAAA AAAAAAAA .... CCCC .... .... "
+	 "........ .... .... .... .... ........ ........ .... .... .... ...."},
+	{"ICMPv6 echo reply",
+	 "60000000 0014 3a 40 20010db8000000000000000000000001 20010db8000000000000000000000002 "
+	 "8100 1234 5678 0001",
+	 "...IIIII .... .. TT AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA "
+	 ".... CCCC PPPP ....",
+	 "", ""},
+	{"ICMPv6 parameter problem: the packet it quotes is debiased too",
+	 "60000000 0014 3a 40 20010db8000000000000000000000001 20010db8000000000000000000000002 "
+	 "0400 1234 0000 0000",
+	 "...IIIII .... .. TT AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA "
+	 ".... CCCC .... ....",
+	 "60000000 0014 11 40 20010db8000000000000000000000001 20010db8000000000000000000000002 "
+	 "d431 0035 000c 9999",
+	 "...IIIII .... .. TT AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA "
+	 "PPPP PPPP .... CCCC"},
+	{"IPv6 with an authentication header, then UDP",
+	 "60000000 0014 33 40 20010db8000000000000000000000001 20010db8000000000000000000000002 "
+	 "1102 0000 00000001 00000002 00000003 d431 0035 000c 9999",
+	 "...IIIII .... .. TT AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA "
+	 ".... .... ........ ........ ........ PPPP PPPP .... CCCC",
+	 "", ""},
+	{"TLS ClientHello with an empty name: what is behind it stays",
+	 "45000028 0001 4000 4006 1111 0a000001 0a000002 c35101bb 11111111 22222222 5018ffff 3333 "
+	 "4444",
+	 "........ IIII .... TT.. CCCC AAAAAAAA AAAAAAAA PPPPPPPP SSSSSSSS SSSSSSSS ........ CCCC "
+	 "....",
+	 "16 0301 0050 01 00004c 0303 "
+	 "4444444444444444444444444444444444444444444444444444444444444444 00 0002 1301 01 00 0010 "
+	 "0000 0000 0023 0008 ffffffffffffffff",
+	 ".. .... .... .. ...... .... "
+	 "................................................................ .. .... .... .. .. .... "
+	 ".... .... .... .... ................"},
+	{"a TLS ServerHello has no name to hide",
+	 "45000028 0001 4000 4006 1111 0a000001 0a000002 c35101bb 11111111 22222222 5018ffff 3333 "
+	 "4444",
+	 "........ IIII .... TT.. CCCC AAAAAAAA AAAAAAAA PPPPPPPP SSSSSSSS SSSSSSSS ........ CCCC "
+	 "....",
+	 "16 0301 0050 02 00004c 0303 "
+	 "4444444444444444444444444444444444444444444444444444444444444444 00 0002 1301 01 00 001c "
+	 "0000 000f 000d 00 000a 612e65",
+	 ".. .... .... .. ...... .... "
+	 "................................................................ .. .... .... .. .. .... "
+	 ".... .... .... .. .... ......"},
 	{"neither IPv4 nor IPv6", "75000020 0001 0000 8011 abcd", "........ .... .... .... ....",
 	 "", ""},
 };

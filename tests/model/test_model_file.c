@@ -23,6 +23,7 @@ static const struct breakage bad_metadata[] = {
 	 "__metadata__.netmamba: must be a JSON object, no key twice (byte 10)"},
 	{"\"format\":1", "\"format\":2", "netmamba.format: this program reads format 1"},
 	{"\"format\":1", "\"format\":1.0", "netmamba.format: this program reads format 1"},
+	{"\"format\":1", "\"format\":0", "netmamba.format: this program reads format 1"},
 	{"\"format\":1,", "", "netmamba.format: this program reads format 1"},
 	{"\"format\":1,", "\"format\":1,\"format\":1,",
 	 "__metadata__.netmamba: must be a JSON object, no key twice (byte 20)"},
@@ -41,6 +42,9 @@ static const struct breakage bad_metadata[] = {
 	 "netmamba.architecture: has a key that is not known; known are: backbone embed_dim depth "
 	 "d_state d_conv expand stride head_bias "},
 	{"\"depth\":1,", "\"depth\":1,\"conv\":1,",
+	 "netmamba.architecture: has a key that is not known; known are: backbone embed_dim depth "
+	 "d_state d_conv expand stride head_bias "},
+	{"\"depth\":1,", "\"depth\":1,\"embed\":1,",
 	 "netmamba.architecture: has a key that is not known; known are: backbone embed_dim depth "
 	 "d_state d_conv expand stride head_bias "},
 	{"\"d_state\":2", "\"d_state\":257",
@@ -79,6 +83,14 @@ static const struct breakage bad_metadata[] = {
 	{"\"byte_offset\":-1.0", "\"byte_offset\":null",
 	 "netmamba.tokens.byte_offset: must be a number from -1000 to 1000"},
 	{"[\"ttl\"]", "\"ttl\"", "netmamba.tokens.debias: must be an array of at most 8 names"},
+	{"[\"ttl\"]", "[\"ttl\",\"ttl\",\"ttl\",\"ttl\",\"ttl\",\"ttl\",\"ttl\",\"ttl\",\"ttl\"]",
+	 "netmamba.tokens.debias: must be an array of at most 8 names"},
+	{"\"header_bytes\":4,\"payload_bytes\":4", "\"header_bytes\":0,\"payload_bytes\":0",
+	 "netmamba.tokens: packets * (header_bytes + payload_bytes) is 0; must be a multiple of "
+	 "stride 4, and not 0"},
+	{"\"packets\":2,\"header_bytes\":4,\"payload_bytes\":4,\"seq_len\":3",
+	 "\"packets\":64,\"header_bytes\":128,\"payload_bytes\":256,\"seq_len\":256",
+	 "netmamba.tokens: make a sequence of 6659 tokens; at most 4096 can be run"},
 	{"[\"ttl\"]", "[\"ttl\",\"mac\"]",
 	 "netmamba.tokens.debias[1]: must be one of ip_addr, ports, ip_id, ttl, checksums, "
 	 "tcp_seq_ack, tcp_timestamps, tls_sni"},
@@ -131,6 +143,13 @@ static const struct breakage bad_headers[] = {
 	 "tensor norm_f.weight is missing; the architecture asks for it with shape [2]"},
 	{"\"norm_f.weight\"", "\"norm_f.\\u00e9weight\"",
 	 "a tensor's name is longer than 200 bytes or not plain ASCII"},
+	{"\"norm_f.weight\"",
+	 "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	 "aaaaaaaaaaaaaaaaaaaaaaaaa\"",
+	 "a tensor's name is longer than 200 bytes or not plain ASCII"},
+	{"\"__metadata__\":{", "\"__metadata__\":[],\"x\":{",
+	 "__metadata__: must be an object of strings"},
 	{"\"dtype\":\"F32\"", "\"dtype\":\"F64\"",
 	 "tensor byte_cls_token: dtype is none of F32, F16, BF16 (weights), U8, I64 (vectors)"},
 	{"\"dtype\":\"F32\",\"shape\":[1,1,2]", "\"dtype\":\"BF16\",\"shape\":[1,1,4]",
@@ -145,6 +164,10 @@ static const struct breakage bad_headers[] = {
 	 "tensor byte_cls_token: shape[2]: must be a whole number, 0 or more"},
 	{"\"shape\":[1,1,2]", "\"shape\":[4294967296,4294967296,2]",
 	 "tensor byte_cls_token: shape: larger than any file"},
+	{"\"shape\":[1,1,2]", "\"shape\":[1073741824,17179869184,2]",
+	 "tensor byte_cls_token: shape: larger than any file"},
+	{"\"shape\":[1,1,2]", "\"shape\":[1,1,4611686018427387906]", /* times 4: 8 */
+	 "tensor byte_cls_token: shape: larger than any file"},
 	{"\"shape\":[1,1,2]", "\"shape\":[1,1,1,1,1,1,1,1,2]",
 	 "tensor byte_cls_token: shape: must be an array of at most 8 sizes"},
 	{"\"data_offsets\":[0,8]", "\"data_offsets\":[8,0]",
@@ -156,6 +179,8 @@ static const struct breakage bad_headers[] = {
 	{"\"data_offsets\":[0,8]", "\"data_offsets\":[-8,0]",
 	 "tensor byte_cls_token: data_offsets: must be two whole numbers"},
 	{"\"data_offsets\":[0,8]", "\"data_offsets\":[0]",
+	 "tensor byte_cls_token: data_offsets: must be two whole numbers"},
+	{"\"data_offsets\":[0,8]", "\"data_offsets\":[0,8,8]",
 	 "tensor byte_cls_token: data_offsets: must be two whole numbers"},
 	{"\"data_offsets\":[0,8]", "\"data_offsets\":[8,16]",
 	 "tensor byte_cls_token: begins at data byte 8, but 0 is next: tensors must follow one "
@@ -276,6 +301,57 @@ static void what_is_no_model_file_is_refused(void **state)
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	expect_refused(fifo, "not a regular file", "a pipe");
 	unlink(fifo);
+}
+
+static void more_than_is_ever_read_is_refused_before_it_is_read(void **state)
+{
+	char big[] = "/tmp/nm-model-XXXXXX", head[] = "/tmp/nm-model-XXXXXX";
+	struct text blanks = {.bytes = malloc(SAFETENSORS_MAX_HEADER + 8),
+			      .n = SAFETENSORS_MAX_HEADER + 8};
+	int fd = mkstemp(big);
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, SAFETENSORS_MAX_FILE + 1), 0); /* of holes */
+	close(fd);
+	expect_refused(big, "1073741825 bytes; at most 1073741824 are read", "a large file");
+	unlink(big);
+	assert_non_null(blanks.bytes);
+	memset(blanks.bytes, ' ', blanks.n);
+	write_safetensors(head, &blanks, "", 0);
+	expect_refused(head,
+		       "header length 1048584; must be 2 to 1048576 and within the file's 1048592 "
+		       "bytes",
+		       "a large header");
+	unlink(head);
+	text_free(&blanks);
+}
+
+static void an_error_that_quotes_the_file_is_safe_for_a_terminal(void **state)
+{
+	char list[] = "/tmp/nm-model-XXXXXX", escape[] = "/tmp/nm-model-XXXXXX";
+	struct error e = {0};
+	struct model *m = NULL;
+
+	(void)state;
+	write_file(list, "\2\0\0\0\0\0\0\0", 8, "[]", 2);
+	expect_refused(list, "header: must be a JSON object", "a list");
+	unlink(list);
+	write_file(escape, "\x8\0\0\0\0\0\0\0", 8, "{\"a\":\x1b[2J", 8);
+	assert_int_equal(load(escape, &m, &e), -EINVAL);
+	assert_null(strchr(e.text, 0x1b));
+	unlink(escape);
+}
+
+static void more_classes_than_there_is_room_for_are_refused(void **state)
+{
+	struct built_shape many = small;
+	char path[] = "/tmp/nm-model-XXXXXX";
+
+	(void)state;
+	many.n_classes = MODEL_MAX_CLASSES + 1;
+	write_built_model(path, &many, 1);
+	expect_refused(path, "netmamba.classes: must be an array of 1 to 127 names", "128 classes");
+	unlink(path);
 }
 
 static void data_behind_the_last_tensor_is_refused(void **state)
@@ -414,12 +490,12 @@ static void what_may_be_absent_has_its_documented_default(void **state)
 
 static void halves_become_float32(void **state)
 {
-	static const uint16_t halves[] = {0x3c00, 0xc000, 0x0001, 0x83ff, 0x7bff, 0x8000};
-	static const float want[] = {1, -2, 0x1p-24F, -0x3ffp-24F, 65504, -0.0F};
+	static const uint16_t halves[] = {0x3c00, 0xc000, 0x0001, 0x83ff, 0x7bff, 0x8000, 0xfc00};
+	static const float want[] = {1, -2, 0x1p-24F, -0x3ffp-24F, 65504, -0.0F, -INFINITY};
 	static const uint16_t brain[] = {0x3f80, 0xc000, 0x4049};
 	static const float want_brain[] = {1, -2, 3.140625F};
-	struct raw_tensor t = {.dtype = DTYPE_F16, .n_values = 6, .data = (const void *)halves};
-	float have[6];
+	struct raw_tensor t = {.dtype = DTYPE_F16, .n_values = 7, .data = (const void *)halves};
+	float have[7];
 
 	(void)state;
 	raw_tensor_to_float(&t, have);
@@ -476,6 +552,9 @@ int main(void)
 		cmocka_unit_test(each_bad_header_is_refused_with_its_reason),
 		cmocka_unit_test(lengths_that_lie_are_refused),
 		cmocka_unit_test(what_is_no_model_file_is_refused),
+		cmocka_unit_test(more_than_is_ever_read_is_refused_before_it_is_read),
+		cmocka_unit_test(an_error_that_quotes_the_file_is_safe_for_a_terminal),
+		cmocka_unit_test(more_classes_than_there_is_room_for_are_refused),
 		cmocka_unit_test(data_behind_the_last_tensor_is_refused),
 		cmocka_unit_test(weights_that_are_not_finite_are_refused),
 		cmocka_unit_test(json_nested_without_end_is_refused),
