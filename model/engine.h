@@ -7,7 +7,6 @@
  * thread has of its own, opens an engine first.
  */
 #pragma once
-#include <stddef.h>
 #include "model/batch.h"
 #include "model/error.h"
 #include "model/model_file.h"

@@ -3,7 +3,6 @@
 #include "model/model_metadata.h"
 #include <errno.h>
 #include <float.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>

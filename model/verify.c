@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include "model/batch.h"
 #include "model/engine.h"
 #include "model/safetensors.h"

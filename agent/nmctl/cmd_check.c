@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* `nmctl policy check`: a policy file against the classes of a model, with no agent. */
-#include <errno.h>
-#include <string.h>
 #include "agent/nmctl/human.h"
 #include "agent/nmctl/nmctl.h"
 #include "agent/policy/policy.h"

@@ -2,7 +2,6 @@
 /* `nmctl classify`: the flows of captures and their classes, with no daemon. */
 #include <errno.h>
 #include <malloc.h>
-#include <string.h>
 #include "agent/nmctl/classifier.h"
 #include "agent/nmctl/labels.h"
 #include "agent/nmctl/nmctl.h"

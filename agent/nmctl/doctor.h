@@ -5,7 +5,6 @@
  * cmd_doctor.c. No check attaches anything to an interface.
  */
 #pragma once
-#include <stdbool.h>
 #include "agent/nmctl/nmctl.h"
 
 enum health {

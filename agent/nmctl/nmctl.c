@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* nmctl: the operator's command. The commands themselves are a table in commands.c. */
 #include <locale.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "agent/nmctl/nmctl.h"

@@ -8,9 +8,7 @@
  * judgement), and a new generation makes the kernel send up undecided flows from their next packet
  * on.
  */
-#include <errno.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "agent/nmd/agent.h"

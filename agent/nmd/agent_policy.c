@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Policies into force: compile, keep zone ids, write, give live verdicts their zones. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include "agent/nmd/agent.h"
 #include "agent/nmd/clock.h"

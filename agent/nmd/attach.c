@@ -14,7 +14,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "agent/nmd/attach_hooks.h"
 #include "agent/nmd/dispatcher.h"

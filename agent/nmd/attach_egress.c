@@ -7,7 +7,6 @@
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <errno.h>
 #include <string.h>
 #include "agent/nmd/attach_hooks.h"
 

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The verb explain: why a flow was judged so, in sentences, and what is done to it now. */
-#include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
-#include <string.h>
 #include "agent/nmd/control_verbs.h"
 
 #define SENTENCE 320

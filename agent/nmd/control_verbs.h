@@ -5,6 +5,7 @@
  * the done. Nothing here waits.
  */
 #pragma once
+#include <errno.h>
 #include <jansson.h>
 #include "agent/nmd/agent.h"
 

@@ -2,7 +2,6 @@
 /* The table of guarded interfaces. */
 #include "agent/nmd/interfaces.h"
 #include <net/if.h>
-#include <string.h>
 #include "agent/nmd/log.h"
 
 static struct attachment *find(struct interfaces *i, int ifindex)

@@ -2,8 +2,6 @@
 /* nmd, the agent: the command line, and start, run, stop. */
 #include <errno.h>
 #include <getopt.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 #include "agent/nmd/agent.h"
 #include "agent/nmd/attach.h"

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdatomic.h>

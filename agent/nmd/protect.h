@@ -4,7 +4,6 @@
  * the agent's own peers, or because the flow was judged ssh or dns.
  */
 #pragma once
-#include <stdbool.h>
 #include <stdint.h>
 #include "agent/nmd/settings.h"
 #include "maps/flow_key.h"
