@@ -109,9 +109,9 @@ static void look_now(const struct agent *a, const struct flow_event *event, cons
 	now->class_id = id > 0 ? (uint32_t)id : CLASS_UNKNOWN;
 	if (v && v->class_id < a->classes.n)
 		now->class_id = v->class_id;
-	now->zone_id = v ? v->zone_id
-			 : zones_resolve(&a->zones, a->program, &event->key,
-					 event->source_direction, NULL);
+	now->zone_id =
+		v ? v->zone_id
+		  : zones_resolve(&a->zones, a->program, &event->key, event->source_direction);
 	now->protected_flow = v ? v->flags & VERDICT_PROTECTED
 				: protect_reason(&a->protect, &event->key,
 						 a->classes.name[now->class_id], buffer) != NULL;

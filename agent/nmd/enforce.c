@@ -231,7 +231,7 @@ static void decide_judgement(struct enforce *e, const struct judged_flow *judged
 
 	j->judged = judged;
 	j->class_id = class_id > 0 ? (uint32_t)class_id : CLASS_UNKNOWN;
-	j->zone_id = zones_resolve(e->zones, e->program, &info->key, info->first_direction, NULL);
+	j->zone_id = zones_resolve(e->zones, e->program, &info->key, info->first_direction);
 	j->protected_flow = protect_reason(e->protect, &info->key, sure ? name : NULL, why) != NULL;
 	j->provisional = is_provisional(judged);
 	j->again = judged->n_packets < e->again_below;
@@ -329,7 +329,7 @@ static int rezone_verdict(void *ctx, const struct flow_key *key, const struct ve
 				   : NULL;
 	char why[32];
 
-	fresh.zone_id = (uint16_t)zones_resolve(r->e->zones, r->program, key, source, NULL);
+	fresh.zone_id = (uint16_t)zones_resolve(r->e->zones, r->program, key, source);
 	fresh.flags &= ~VERDICT_PROTECTED;
 	if (protect_reason(r->e->protect, key, name, why))
 		fresh.flags |= VERDICT_PROTECTED;

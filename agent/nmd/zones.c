@@ -65,8 +65,7 @@ static struct candidate candidate_of(const struct policy_program *program, const
 }
 
 uint32_t zones_resolve(const struct zones *z, const struct policy_program *program,
-		       const struct flow_key *key, uint8_t source_direction,
-		       uint8_t *ret_prefix_len)
+		       const struct flow_key *key, uint8_t source_direction)
 {
 	bool lo_first = source_direction == FLOW_DIR_FORWARD;
 	const uint8_t *source = lo_first ? key->addr_lo : key->addr_hi;
@@ -83,8 +82,6 @@ uint32_t zones_resolve(const struct zones *z, const struct policy_program *progr
 		best = other;
 	else if (best.zone_id == ZONE_DEFAULT && other.zone_id != ZONE_DEFAULT)
 		best = other; /* a zone of 0.0.0.0/0 or ::/0 beats none */
-	if (ret_prefix_len)
-		*ret_prefix_len = best.prefix_len;
 	return best.zone_id;
 }
 

@@ -22,10 +22,8 @@ struct zones {
 bool zones_own_address(struct zones *z, const uint8_t addr[16], bool added);
 bool zones_is_own(const struct zones *z, const uint8_t addr[16]);
 
-/* ret_prefix_len may be NULL; 0 for the default zone. */
 uint32_t zones_resolve(const struct zones *z, const struct policy_program *program,
-		       const struct flow_key *key, uint8_t source_direction,
-		       uint8_t *ret_prefix_len);
+		       const struct flow_key *key, uint8_t source_direction);
 
 /*
  * Renames the zones of a freshly compiled program so that a prefix which `old` has too keeps its

@@ -75,7 +75,7 @@ static void assert_zone(const struct policy_program *program, const char *src, c
 	uint8_t direction = key_of(src, dst, &key);
 	char name[64];
 
-	zones_name(program, zones_resolve(&z, program, &key, direction, NULL), name, sizeof(name));
+	zones_name(program, zones_resolve(&z, program, &key, direction), name, sizeof(name));
 	if (strcmp(name, wanted))
 		fail_msg("%s -> %s is in %s, not in %s", src, dst, name, wanted);
 }
