@@ -286,7 +286,8 @@ int harness_run_packet(struct harness *h, int hook, struct packet *p)
 	return harness_run(h, hook, packet_bytes(p), p->len);
 }
 
-struct flow_key harness_key(struct packet *p)
+/* As the parser makes it. */
+static struct flow_key key_of(struct packet *p)
 {
 	struct packet_view v;
 
@@ -297,14 +298,14 @@ struct flow_key harness_key(struct packet *p)
 
 void harness_verdict(struct harness *h, struct packet *p, const struct verdict *v)
 {
-	struct flow_key key = harness_key(p);
+	struct flow_key key = key_of(p);
 
 	assert(!bpf_map__update_elem(h->skel->maps.verdicts, &key, sizeof(key), v, sizeof(*v), 0));
 }
 
 struct verdict harness_verdict_get(struct harness *h, struct packet *p)
 {
-	struct flow_key key = harness_key(p);
+	struct flow_key key = key_of(p);
 	struct verdict v;
 
 	assert(!bpf_map__lookup_elem(h->skel->maps.verdicts, &key, sizeof(key), &v, sizeof(v), 0));
@@ -333,7 +334,7 @@ void harness_meter(struct harness *h, uint32_t id, uint64_t rate_bytes_per_s, ui
 
 bool harness_flow(struct harness *h, struct packet *p, struct flow_state *ret_state)
 {
-	struct flow_key key = harness_key(p);
+	struct flow_key key = key_of(p);
 
 	return !bpf_map__lookup_elem(h->skel->maps.flows, &key, sizeof(key), ret_state,
 				     sizeof(*ret_state), 0);

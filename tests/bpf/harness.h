@@ -66,8 +66,6 @@ int harness_run_packet(struct harness *h, int hook, struct packet *p);
 struct counter harness_counted(struct harness *h, uint32_t reason);
 struct counter harness_row(struct harness *h, uint32_t row);
 
-/* The key of the packet, as the parser makes it. */
-struct flow_key harness_key(struct packet *p);
 void harness_verdict(struct harness *h, struct packet *p, const struct verdict *v);
 struct verdict harness_verdict_get(struct harness *h, struct packet *p);
 void harness_policy(struct harness *h, uint32_t zone_id, uint32_t class_id, int hook,

@@ -137,7 +137,7 @@ static void compare_packet(struct parity *p, const char *path, uint64_t number,
 	compare_records(p, path, number);
 }
 
-void parity_capture(struct parity *p, const char *path)
+static void read_capture(struct parity *p, const char *path)
 {
 	struct capture_packet packet;
 	struct error e = {0};
@@ -167,7 +167,7 @@ static int on_file(const char *path, const struct stat *stat, int type, struct F
 	(void)ftw;
 	if (type == FTW_F && dot &&
 	    (!strncmp(dot, ".pcap", 5) || !strcmp(dot, ".cap") || !strcmp(dot, ".trace")))
-		parity_capture(walking, path);
+		read_capture(walking, path);
 	return 0;
 }
 

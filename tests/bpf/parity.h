@@ -12,7 +12,7 @@ struct parity {
 	int hook;
 	struct record_buffer from_user; /* of the packet under way */
 	bool user_sent;
-	uint64_t user_reasons[REASON_ROWS], user_bytes;
+	uint64_t user_reasons[REASON_ROWS];
 	/* What was seen: */
 	uint64_t captures, unreadable, packets, not_runnable, records, record_bytes, differences;
 };
@@ -21,9 +21,7 @@ struct parity {
 struct parity *parity_new(int hook);
 void parity_free(struct parity *p); /* accepts NULL */
 
-/* Prints each difference (the first ten) and counts it. */
-void parity_capture(struct parity *p, const char *path);
-/* All captures below a folder. */
+/* All captures below a folder. Prints each difference (the first ten) and counts it. */
 void parity_folder(struct parity *p, const char *path);
 /* Both worlds' counters of everything so far; differences are counted. */
 void parity_counters(struct parity *p);

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TCP_FLAG_FIN 0x01
 #define TCP_FLAG_SYN 0x02
 #define TCP_FLAG_RST 0x04
 #define TCP_FLAG_ACK 0x10
