@@ -196,23 +196,27 @@ DEPS := gcc make clang llvm bpftool pkg-config libc6-dev libbpf-dev libxdp-dev l
 	libopenblas-dev libsodium-dev libcap-dev libcmocka-dev zlib1g-dev libelf-dev iproute2 ethtool
 
 # Live programs of the tests in namespaces. None of these packages starts a daemon when installed:
-# this may be a host in use. nginx would, so it is unpacked beside the build and never installed.
+# this may be a host in use. nginx and tor would, so they are unpacked beside the build and never
+# installed.
 DEMO_DEPS  := jq procps
 CHECK_DEPS := $(DEMO_DEPS) curl openssl openssh-client dropbear-bin dnsmasq-base bind9-dnsutils iperf3 iputils-ping libpcre2-8-0 \
-	clang-format
+	python3 clang-format
 
 install = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing from Debian:" $$missing; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+unpack = test -x $(BUILD)/live/$(2) || { mkdir -p $(BUILD)/live && cd $(BUILD)/live && \
+	apt-get download -qq $(1) 2>/dev/null && dpkg -x $(1)_*.deb . && rm $(1)_*.deb; } || \
+	echo "$(1) could not be had: its tests will be skipped"
 
 deps:
 	@$(call install,$(DEPS))
 
 deps-check: deps
 	@$(call install,$(CHECK_DEPS))
-	@test -x $(BUILD)/live/usr/sbin/nginx || { mkdir -p $(BUILD)/live && cd $(BUILD)/live && \
-	  apt-get download -qq nginx 2>/dev/null && dpkg -x nginx_*.deb . && rm nginx_*.deb; } || \
-	  echo "nginx could not be had: its tests will be skipped"
+	@$(call unpack,nginx,usr/sbin/nginx)
+	@$(call unpack,tor,usr/bin/tor)
 
 headers:
 	@for h in maps/*.h model/*.h agent/*/*.h; do \

@@ -95,3 +95,99 @@ start_iperf() {
 	start_in "$HOST" iperf iperf3 -s -B "$HOST4"
 	wait_for 5 listens -t 'sport = :5201'
 }
+
+# ---- Tor ------------------------------------------------------------------------------------------
+# A whole Tor network outside: three authorities and four relays, of which two let out, each at an
+# address of its own. Returns when they have their first consensus, after some 25 s. Unpacked by `make deps-check`, never
+# installed: the package would start a daemon.
+TOR_RELAYS=7
+TOR_NET=10.91.0.1 # relay N is at 10.91.0.1N
+
+start_tor_network() {
+	local i
+	TOR=$BUILD/live/usr/bin/tor
+	if ! "$TOR" --version >/dev/null 2>&1; then
+		WHY="tor is not unpacked (make deps-check)"
+		return 1
+	fi
+	mkdir -p "$WORK/tor"
+	for ((i = 1; i <= TOR_RELAYS; i++)); do
+		ip -n "$OUT" addr add "$TOR_NET$i/24" dev out0
+		mkdir -m 700 -p "$WORK/tor/$i/keys"
+	done
+	tor_common >"$WORK/tor/common"
+	for ((i = 1; i <= TOR_RELAYS; i++)); do
+		tor_relay $i >"$WORK/tor/$i.rc"
+		start_in "$OUT" "tor$i" "$TOR" -f "$WORK/tor/$i.rc" --quiet
+	done
+	WHY="the Tor network came to no consensus"
+	wait_for 150 test -s "$WORK/tor/$TOR_RELAYS/cached-microdesc-consensus"
+}
+
+# What all of them read: the authorities' keys, and the short times of a network for tests.
+tor_common() {
+	local i identity key none=0000000000000000000000000000000000000000
+	for i in 1 2 3; do
+		(cd "$WORK/tor/$i/keys" && echo | "${TOR%/*}/tor-gencert" --create-identity-key -m 12 \
+			-a "$TOR_NET$i:7000" --passphrase-fd 0 >/dev/null 2>&1)
+		identity=$(awk '/^fingerprint/ {print $2}' "$WORK/tor/$i/keys/authority_certificate")
+		key=$("$TOR" --list-fingerprint --DataDirectory "$WORK/tor/$i" --ORPort 9001 --quiet \
+			--Nickname auth$i --Address "$TOR_NET$i" --DirAuthority "x 127.0.0.1:1 $none" |
+			tail -n 1 | cut -d' ' -f2- | tr -d ' ')
+		echo "DirAuthority auth$i orport=9001 no-v2 v3ident=$identity $TOR_NET$i:7000 $key"
+	done
+	cat <<-X
+		TestingTorNetwork 1
+		AssumeReachable 1
+		PathsNeededToBuildCircuits 0.67
+		TestingDirAuthVoteExit *
+		TestingDirAuthVoteGuard *
+		V3AuthNIntervalsValid 2
+		TestingV3AuthInitialVotingInterval 20
+		TestingV3AuthInitialVoteDelay 4
+		TestingV3AuthInitialDistDelay 4
+		V3AuthVotingInterval 20
+		V3AuthVoteDelay 4
+		V3AuthDistDelay 4
+		ExitPolicyRejectPrivate 0
+		EnforceDistinctSubnets 0
+		ClientRejectInternalAddresses 0
+	X
+}
+
+tor_relay() {
+	cat "$WORK/tor/common"
+	cat <<-X
+		DataDirectory $WORK/tor/$1
+		SocksPort 0
+		Address $TOR_NET$1
+		ORPort $TOR_NET$1:$(($1 % 2 ? 9001 : 443))
+		ContactInfo nobody@lab.test
+		ServerDNSAllowBrokenConfig 1
+		ServerDNSDetectHijacking 0
+	X
+	if (($1 <= 3)); then
+		printf '%s\n' "Nickname auth$1" "DirPort $TOR_NET$1:7000" "AuthoritativeDirectory 1" \
+			"V3AuthoritativeDirectory 1" "ExitPolicy reject *:*"
+	elif (($1 > TOR_RELAYS - 2)); then
+		printf '%s\n' "Nickname relay$1" "ExitRelay 1" "ExitPolicy accept *:*"
+	else
+		printf '%s\n' "Nickname relay$1" "ExitRelay 0" "ExitPolicy reject *:*"
+	fi
+}
+
+# start_tor_client N: on the guarded host; it listens at 127.0.0.1:910N.
+start_tor_client() {
+	mkdir -m 700 "$WORK/tor/client$1"
+	{
+		cat "$WORK/tor/common"
+		echo "DataDirectory $WORK/tor/client$1"
+		echo "SocksPort 127.0.0.1:910$1"
+	} >"$WORK/tor/client$1.rc"
+	start_in "$HOST" "client$1" "$TOR" -f "$WORK/tor/client$1.rc" --quiet
+}
+
+# A page from outside, through client N.
+tor_fetches() {
+	in_host curl -sf -m "${2:-10}" -o /dev/null --socks5 "127.0.0.1:910$1" "http://$OUT4:8080/page"
+}
