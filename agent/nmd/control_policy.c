@@ -10,8 +10,7 @@
 #include "agent/nmd/log.h"
 #include "agent/policy/units.h"
 
-#define RULE_TEXT     320
-#define MAX_CONFIRM_S 86400
+#define RULE_TEXT 320
 
 static void free_policy(struct policy **p)
 {
@@ -142,7 +141,7 @@ static int confirm_word(struct control_call *call, uint32_t *ret_confirm_s, stru
 			return control_usage(call, e,
 					     "policy apply: takes confirm=60s, not \"%.40s\"",
 					     call->words[i]);
-		if (units_parse_duration(call->words[i] + 8, MAX_CONFIRM_S, &seconds, &why))
+		if (units_parse_duration(call->words[i] + 8, POLICY_MAX_CONFIRM_S, &seconds, &why))
 			return control_usage(call, e, "%.40s: %.180s", call->words[i], why.text);
 	}
 	*ret_confirm_s = (uint32_t)seconds;

@@ -11,15 +11,14 @@
 #include "agent/policy/policy.h"
 #include "agent/policy/units.h"
 
-#define MAX_WORDS     16
-#define MAX_LINE      512
-#define MAX_FOR_S     (3650ULL * 86400)
-#define MAX_CONFIRM_S 3600ULL
-#define N_OF(array)   (sizeof(array) / sizeof((array)[0]))
-#define N_VERBS       (POLICY_ALLOW + 1)
-#define GOES_WITH(v)  (1U << (v))
-#define ANY_VERB      0xfU
-#define ACTING_VERBS  (GOES_WITH(POLICY_BLOCK) | GOES_WITH(POLICY_LIMIT))
+#define MAX_WORDS    16
+#define MAX_LINE     512
+#define MAX_FOR_S    (3650ULL * 86400)
+#define N_OF(array)  (sizeof(array) / sizeof((array)[0]))
+#define N_VERBS      (POLICY_ALLOW + 1)
+#define GOES_WITH(v) (1U << (v))
+#define ANY_VERB     0xfU
+#define ACTING_VERBS (GOES_WITH(POLICY_BLOCK) | GOES_WITH(POLICY_LIMIT))
 
 /* ---- values, one function a key ---- */
 
@@ -75,7 +74,7 @@ static int value_until(const char *value, struct policy_rule *r, struct error *e
 
 static int value_confirm(const char *value, struct policy_rule *r, struct error *e)
 {
-	return units_parse_duration(value, MAX_CONFIRM_S, &r->confirm_s, e);
+	return units_parse_duration(value, POLICY_MAX_CONFIRM_S, &r->confirm_s, e);
 }
 
 static int value_force(const char *value, struct policy_rule *r, struct error *e)

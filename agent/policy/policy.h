@@ -27,6 +27,8 @@ enum policy_verb { POLICY_BLOCK, POLICY_LIMIT, POLICY_WATCH, POLICY_ALLOW };
 #define POLICY_DIR_OUT  0x2
 #define POLICY_DIR_BOTH 0x3
 
+#define POLICY_MAX_CONFIRM_S 3600 /* a change may wait so long for its confirmation */
+
 struct policy_rule {
 	uint32_t id; /* 1.. in order of first appearance; stable while the rule stays */
 	enum policy_verb verb;

@@ -455,6 +455,7 @@ static void the_policy_verbs_change_what_is_shown(void **state)
 	assert_non_null(
 		strstr(json_string_value(json_object_get(done, "diff")), "+ block class=p2p"));
 	json_decref(done);
+	must_fail("policy apply confirm=2h", "block class=tor\n", true, "at most 1h");
 	must_fail("policy apply", "block class=tor\nblok class=p2p\n", false, ":2:");
 	must_fail("policy check", "block class=nonsense\n", false, "nonsense");
 	done = must("policy diff", "default watch\n");
