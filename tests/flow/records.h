@@ -93,10 +93,10 @@ static inline void finish(struct fixture *f)
 /* What a record says, beside which flow it is of; the zero of each is an ordinary packet. */
 struct packet {
 	uint64_t time_ns;
-	uint32_t index, len, flow;
+	uint32_t index, len, flow, ifindex;
 	uint8_t dir, tcp_flags, flags, hook;
 	uint16_t gso_segments, gso_size;
-	const char *header, *payload; /* bytes, no more than 8 */
+	const char *header, *payload; /* bytes */
 };
 
 static inline void add(struct fixture *f, struct packet p)
@@ -107,6 +107,7 @@ static inline void add(struct fixture *f, struct packet p)
 		.time_ns = p.time_ns,
 		.ip_len_bytes = p.len ? p.len : 100,
 		.packet_index = p.index,
+		.ifindex = p.ifindex,
 		.header_len = 40,
 		.header_bytes = p.header ? strlen(p.header) : 0,
 		.payload_bytes = p.payload ? strlen(p.payload) : 0,

@@ -173,6 +173,103 @@ static void a_lost_start_is_known_by_the_index_that_fell_back(void **state)
 	finish(&f);
 }
 
+/* Records of two CPUs may cross, and two packets may have been given one index. */
+static void an_index_that_falls_back_a_little_begins_nothing(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	begin(&f, &config);
+	add(&f, (struct packet){.time_ns = 0, .index = 0});
+	add(&f, (struct packet){.time_ns = 1 * MS, .index = 3});
+	add(&f, (struct packet){.time_ns = 2 * MS, .index = 1});
+	add(&f, (struct packet){.time_ns = 3 * S, .index = 3});
+	assert_int_equal(f.n_handed, 0);
+	assert_int_equal(f.n_started, 1);
+	finish(&f);
+}
+
+static void a_start_that_is_no_syn_begins_a_new_flow_as_well(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	begin(&f, &config);
+	add(&f, (struct packet){.time_ns = 1 * MS, .flags = RECORD_FLOW_START});
+	add(&f, (struct packet){.time_ns = 2 * MS, .index = 1});
+	add(&f, (struct packet){.time_ns = 3 * MS, .flags = RECORD_FLOW_START});
+	assert_int_equal(f.n_handed, 1);
+	assembler_tick(f.assembler, 20 * S); /* and after a judgement */
+	assert_int_equal(f.n_handed, 2);
+	add(&f, (struct packet){.time_ns = 21 * S, .flags = RECORD_FLOW_START});
+	assert_int_equal(assembler_counters(f.assembler)->flows_started, 3);
+	finish(&f);
+}
+
+static void a_syn_after_a_single_stray_packet_begins_a_new_flow(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	begin(&f, &config);
+	add(&f, (struct packet){.time_ns = 1 * MS, .flags = RECORD_FLOW_START});
+	add(&f, (struct packet){.time_ns = 2 * MS, .tcp_flags = SYN, .flags = RECORD_FLOW_START});
+	assert_int_equal(f.n_handed, 1);
+	assert_int_equal(f.handed[0].why, READY_END);
+	finish(&f);
+}
+
+static void a_flow_knows_its_interface(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	begin(&f, &config);
+	add(&f, (struct packet){.ifindex = 7});
+	assembler_flush(f.assembler);
+	assert_int_equal(f.handed[0].info.ifindex, 7);
+	finish(&f);
+}
+
+static void bytes_beyond_the_shape_are_left_out(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	begin(&f, &config);
+	add(&f, (struct packet){.header = "0123456789AB", .payload = "pqrstuvwxyz"});
+	add(&f, (struct packet){.time_ns = MS, .index = 1, .header = "h"});
+	assembler_flush(f.assembler);
+	assert_memory_equal(f.handed[0].rows[0], "01234567pqrstuvw", 16);
+	assert_int_equal(f.handed[0].packets[0].header_bytes, 8);
+	assert_int_equal(f.handed[0].packets[0].payload_bytes, 8);
+	assert_memory_equal(f.handed[0].rows[1], "h\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+	finish(&f);
+}
+
+static void a_row_that_a_late_packet_takes_over_keeps_nothing(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	begin(&f, &config);
+	for (uint32_t i = 1; i < 4; i++)
+		add(&f, (struct packet){.time_ns = i * MS,
+					.index = i,
+					.header = "HHHHHHHH",
+					.payload = "PPPPPPPP"});
+	add(&f, (struct packet){.time_ns = 0, .header = "h"});
+	assembler_flush(f.assembler);
+	assert_memory_equal(f.handed[0].rows[0], "h\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+	finish(&f);
+}
+
 static void a_flow_seen_in_one_direction_only_is_a_flow(void **state)
 {
 	struct assembler_config config = config_of(&bi_shape);
@@ -284,10 +381,11 @@ static void contradictory_segments_are_one_packet(void **state)
 	add(&f, (struct packet){.len = 60, .gso_segments = 3, .gso_size = 1000});
 	add(&f, (struct packet){.len = 20, .gso_segments = 3, .gso_size = 10, .index = 1});
 	add(&f, (struct packet){.len = 60, .gso_segments = 65535, .gso_size = 65535, .index = 2});
+	add(&f, (struct packet){.len = 60, .gso_segments = 3, .index = 3});
 	assembler_flush(f.assembler);
-	assert_int_equal(f.handed[0].n_packets, 3);
+	assert_int_equal(f.handed[0].n_packets, 4);
 	assert_int_equal(f.handed[0].packets[0].ip_len_bytes, 60);
-	assert_int_equal(f.handed[0].info.bytes, 140);
+	assert_int_equal(f.handed[0].info.bytes, 200);
 	finish(&f);
 }
 
@@ -336,6 +434,12 @@ int main(void)
 		cmocka_unit_test(a_start_after_the_judgement_begins_a_new_flow),
 		cmocka_unit_test(a_second_start_of_a_single_packet_goes_on_with_the_flow),
 		cmocka_unit_test(a_lost_start_is_known_by_the_index_that_fell_back),
+		cmocka_unit_test(an_index_that_falls_back_a_little_begins_nothing),
+		cmocka_unit_test(a_start_that_is_no_syn_begins_a_new_flow_as_well),
+		cmocka_unit_test(a_syn_after_a_single_stray_packet_begins_a_new_flow),
+		cmocka_unit_test(a_flow_knows_its_interface),
+		cmocka_unit_test(bytes_beyond_the_shape_are_left_out),
+		cmocka_unit_test(a_row_that_a_late_packet_takes_over_keeps_nothing),
 		cmocka_unit_test(a_flow_seen_in_one_direction_only_is_a_flow),
 		cmocka_unit_test(a_uni_shape_takes_the_first_direction_and_counts_both),
 		cmocka_unit_test(a_uni_shape_turns_to_the_direction_of_an_earlier_packet),

@@ -77,10 +77,51 @@ static void what_follows_a_judgement_on_few_packets_is_judged_again(void **state
 	assert_int_equal(f.n_handed, 2);
 	assert_int_equal(f.handed[1].why, READY_FULL);
 	assert_int_equal(f.handed[1].n_packets, 6);
+	assert_int_equal(f.handed[1].packets[0].ip_len_bytes, 100);
 	assert_int_equal(assembler_counters(f.assembler)->records_missing, 0);
 	add(&f, (struct packet){.time_ns = 13 * S, .index = 9});
 	assembler_flush(f.assembler);
 	assert_int_equal(f.n_handed, 2);
+	finish(&f);
+}
+
+static void what_follows_a_judgement_on_enough_packets_or_comes_late_is_not(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	config.again_below = 2;
+	begin(&f, &config);
+	add(&f, (struct packet){.time_ns = 1 * MS, .index = 0, .flow = 1});
+	add(&f, (struct packet){.time_ns = 2 * MS, .index = 1, .flow = 1});
+	add(&f, (struct packet){.time_ns = 2 * MS, .index = 1, .flow = 2});
+	assembler_tick(f.assembler, 11 * S);
+	assert_int_equal(f.n_handed, 2);
+	add(&f, (struct packet){.time_ns = 12 * S, .index = 2, .flow = 1});
+	add(&f, (struct packet){.time_ns = 1 * MS, .index = 0, .flow = 2}); /* from another ring */
+	assert_int_equal(f.n_started, 2);
+	assert_int_equal(assembler_counters(f.assembler)->records_late, 2);
+	finish(&f);
+}
+
+static void a_flow_that_takes_in_a_syn_is_open_again(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	config.again_below = 5;
+	begin(&f, &config);
+	add(&f, (struct packet){.time_ns = 1 * MS, .index = 0, .tcp_flags = FIN | ACK});
+	add(&f, (struct packet){.time_ns = 2 * MS, .index = 1, .dir = 1, .tcp_flags = FIN | ACK});
+	add(&f, (struct packet){.time_ns = 3 * MS, .tcp_flags = SYN, .flags = RECORD_FLOW_START});
+	add(&f, (struct packet){.time_ns = 4 * MS, .index = 2}); /* index 1 is lost */
+	assembler_tick(f.assembler, 5 * S);
+	assert_int_equal(f.n_handed, 0);
+	assembler_flush(f.assembler);
+	assert_int_equal(f.handed[0].n_packets, 4);
+	assert_int_equal(assembler_counters(f.assembler)->records_missing, 1);
 	finish(&f);
 }
 
@@ -215,6 +256,56 @@ static void idle_is_by_last_activity_not_by_start(void **state)
 	finish(&f);
 }
 
+static void a_record_that_comes_late_makes_no_flow_older(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	begin(&f, &config);
+	add(&f, (struct packet){.time_ns = 5 * S, .index = 1});
+	add(&f, (struct packet){.time_ns = 1 * S, .index = 0});
+	assembler_tick(f.assembler, 4 * S); /* the clock of the tick may be behind, too */
+	assembler_tick(f.assembler, 15 * S - 1);
+	assert_int_equal(f.n_handed, 0);
+	assembler_tick(f.assembler, 15 * S);
+	assert_int_equal(f.n_handed, 1);
+	finish(&f);
+}
+
+static void a_judged_flow_is_remembered_from_its_judgement_or_last_record_on(void **state)
+{
+	struct assembler_config config = config_of(&bi_shape);
+	struct fixture f;
+
+	(void)state;
+	config.total_ns = 20 * S;
+	begin(&f, &config);
+	add(&f, (struct packet){.time_ns = 0, .flow = 1, .tcp_flags = RST});
+	assembler_tick(f.assembler, 5 * S);
+	assert_int_equal(f.n_handed, 1);
+	add(&f, (struct packet){.time_ns = 6 * S, .flow = 2, .tcp_flags = RST});
+	assembler_tick(f.assembler, 7 * S);
+	assert_int_equal(f.n_handed, 2);
+	add(&f, (struct packet){.time_ns = 8 * S, .flow = 1, .index = 1});
+	assembler_tick(f.assembler, 17 * S - 1);
+	assert_int_equal(f.n_done, 0);
+	assembler_tick(f.assembler, 17 * S);
+	assert_int_equal(f.n_done, 1);
+	assert_int_equal(f.done[0].key.port_lo_be, 2);
+	assembler_tick(f.assembler, 18 * S);
+	assert_int_equal(f.n_done, 2);
+	for (uint32_t i = 0; i < 3; i++)
+		add(&f, (struct packet){.time_ns = 20 * S + i * 9 * S, .flow = 3, .index = i});
+	assembler_tick(f.assembler, 40 * S);
+	assert_int_equal(f.handed[2].why, READY_TIME);
+	assembler_tick(f.assembler, 50 * S - 1);
+	assert_int_equal(f.n_done, 2);
+	assembler_tick(f.assembler, 50 * S);
+	assert_int_equal(f.n_done, 3);
+	finish(&f);
+}
+
 static void a_flow_that_keeps_talking_is_judged_after_the_total_time(void **state)
 {
 	struct assembler_config config = config_of(&bi_shape);
@@ -326,6 +417,8 @@ int main(void)
 		cmocka_unit_test(records_of_a_judged_flow_do_not_begin_it_anew),
 		cmocka_unit_test(an_early_judgement_comes_once_and_does_not_end_the_flow),
 		cmocka_unit_test(what_follows_a_judgement_on_few_packets_is_judged_again),
+		cmocka_unit_test(what_follows_a_judgement_on_enough_packets_or_comes_late_is_not),
+		cmocka_unit_test(a_flow_that_takes_in_a_syn_is_open_again),
 		cmocka_unit_test(syns_among_few_packets_do_not_keep_a_flow_from_its_judgement),
 		cmocka_unit_test(a_flow_with_enough_packets_is_ended_by_a_syn),
 		cmocka_unit_test(a_fin_from_one_side_does_not_end_a_flow),
@@ -333,6 +426,8 @@ int main(void)
 		cmocka_unit_test(a_reset_ends_a_flow_and_what_follows_is_only_counted),
 		cmocka_unit_test(a_silent_flow_is_idle_by_tick_and_not_a_moment_before),
 		cmocka_unit_test(idle_is_by_last_activity_not_by_start),
+		cmocka_unit_test(a_record_that_comes_late_makes_no_flow_older),
+		cmocka_unit_test(a_judged_flow_is_remembered_from_its_judgement_or_last_record_on),
 		cmocka_unit_test(a_flow_that_keeps_talking_is_judged_after_the_total_time),
 		cmocka_unit_test(limits_of_zero_are_no_limits),
 		cmocka_unit_test(a_full_table_hands_out_the_least_recently_used_and_counts_it),
