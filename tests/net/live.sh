@@ -113,7 +113,7 @@ start_tor_network() {
 	mkdir -p "$WORK/tor"
 	for ((i = 1; i <= TOR_RELAYS; i++)); do
 		ip -n "$OUT" addr add "$TOR_NET$i/24" dev out0
-		mkdir -m 700 -p "$WORK/tor/$i/keys"
+		(umask 077 && mkdir -p "$WORK/tor/$i/keys")
 	done
 	tor_common >"$WORK/tor/common"
 	for ((i = 1; i <= TOR_RELAYS; i++)); do

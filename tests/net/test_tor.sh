@@ -31,7 +31,7 @@ check "a page comes directly" fetches
 start_tor_client 2
 check "a second client finds its way too" wait_for 30 tor_fetches 2 10
 sleep 4
-check_that "Tor connections are recognised" "$(judged_tor ==) >= 3"
+check_that "Tor connections are recognised" "$(judged_tor '==') >= 3"
 check_equal "nothing else is taken for Tor" 0 "$(judged_tor '!=')"
 
 nmctl policy block class=tor >/dev/null
