@@ -247,10 +247,19 @@ static uint32_t version_before(const struct policy_state *ps)
 	return before;
 }
 
-/* Rules that exist now as well keep their present ids. old is taken. */
+static bool is_ended(const struct policy_rule *rule, int64_t now_s)
+{
+	return rule->expires_at && rule->expires_at <= now_s;
+}
+
+/* Rules that exist now as well keep their present ids; those whose time is over stay away. old is
+ * taken. */
 static int go_back(struct policy_state *ps, struct policy *old, const struct step *step,
 		   struct policy_change *ret_change, struct error *e)
 {
+	for (uint32_t i = old->n_rules; i-- > 0;)
+		if (is_ended(&old->rules[i], step->now_s))
+			policy_remove(old, old->rules[i].id, NULL);
 	policy_keep_ids(old, ps->current);
 	memset(ret_change, 0, sizeof(*ret_change));
 	return commit(ps, old, step, ret_change, e);
@@ -328,7 +337,7 @@ static bool end_rules(struct policy_state *ps, int64_t now_s)
 	for (uint32_t i = 0; i < ps->current->n_rules; i++) {
 		const struct policy_rule *rule = &ps->current->rules[i];
 
-		if (!rule->expires_at || rule->expires_at > now_s)
+		if (!is_ended(rule, now_s))
 			continue;
 		if (!next && policy_copy(ps->current, &next))
 			return false;

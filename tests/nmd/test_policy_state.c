@@ -295,6 +295,19 @@ static void rollback_goes_to_the_version_before_or_to_the_one_named(void **state
 	assert_int_equal(policy_state_rollback(ps, NOW, "tester", 5, &change, &e), -EINVAL);
 }
 
+static void going_back_brings_no_rule_back_whose_time_is_over(void **state)
+{
+	(void)state;
+	add("block class=tor for=1m");
+	add("block class=p2p");
+	assert_int_equal(policy_state_rollback(ps, NOW + 61, "tester", 1, &change, &e), 0);
+	assert_string_equal(installed, "default watch\n");
+	add("block class=p2p");
+	assert_int_equal(policy_state_rollback(ps, NOW + 59, "tester", 2, &change, &e), 0);
+	assert_in_force("block class=tor");
+	assert_in_force("block class=p2p");
+}
+
 static void rules_that_stay_keep_their_ids_through_apply(void **state)
 {
 	const struct policy *p;
@@ -449,6 +462,7 @@ int main(void)
 		TEST(a_rule_with_for_ends_also_over_a_restart),
 		TEST(a_rule_may_end_while_a_change_waits),
 		TEST(rollback_goes_to_the_version_before_or_to_the_one_named),
+		TEST(going_back_brings_no_rule_back_whose_time_is_over),
 		TEST(rules_that_stay_keep_their_ids_through_apply),
 		TEST(history_is_bounded_and_keeps_the_current_version),
 		TEST(damaged_files_are_an_error_that_names_them),
