@@ -9,7 +9,6 @@ BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool) bpf
 VERSION := 0.1.0
 
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
-PKGS      := libbpf libxdp libnl-3.0 libnl-route-3.0 jansson libevent libpcap smartcols sqlite3 libsystemd inih libcap openblas libsodium
 
 CFLAGS   ?= -O2 -g
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
@@ -41,7 +40,7 @@ endif
 .SECONDARY:
 .DEFAULT_GOAL := all
 
-# ---- layers: one archive each, one-way (DESIGN section 3) -------------------------------------
+# ---- layers: one archive each; who may use whom is in tests/layers.txt -------------------------
 MODEL_SRC  := $(wildcard model/*.c)
 FLOW_SRC   := $(wildcard agent/flow/*.c)
 POLICY_SRC := $(wildcard agent/policy/*.c)
@@ -53,10 +52,10 @@ NMCTL_SRC  := $(filter-out agent/nmctl/nmctl.c,$(wildcard agent/nmctl/*.c))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 lib = $(BUILD)/lib$(1).a
 
-LIBS_MODEL  := -lopenblas -ljansson -lsodium -lm -ldl
+LIBS_MODEL  := -lopenblas -ljansson -lsodium -lm
 LIBS_FLOW   := -lbpf -lpcap
-LIBS_NMD    := -lxdp -lbpf -lnl-route-3 -lnl-3 -levent -lsqlite3 -lsystemd -linih -lcap -ljansson
-LIBS_NMCTL  := -lsmartcols -ljansson -lbpf -lpcap -lcap
+LIBS_NMD    := -lxdp -lbpf -lnl-3 -levent -lsqlite3 -lsystemd -linih -ljansson
+LIBS_NMCTL  := -lsmartcols -lbpf -lcap -ljansson
 
 all: $(BUILD)/nmd $(BUILD)/nmctl
 	@:
@@ -82,6 +81,7 @@ ARCHIVES_wire   := $(call lib,wire)
 ARCHIVES_bpf    := $(call lib,flow)
 ARCHIVES_nmd    := $(call lib,nmd) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
 ARCHIVES_nmctl  := $(call lib,nmctl) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
+# bpf: its archive once more, behind the harness that needs it
 LINK_model  := $(LIBS_MODEL)
 LINK_golden := $(LIBS_FLOW) $(LIBS_MODEL)
 LINK_flow   := $(LIBS_FLOW)
@@ -90,7 +90,7 @@ LINK_event  := $(LIBS_MODEL)
 LINK_wire   := -ljansson
 LINK_bpf    := $(call lib,flow) $(LIBS_FLOW)
 LINK_nmd    := $(LIBS_NMD) $(LIBS_FLOW) $(LIBS_MODEL)
-LINK_nmctl  := $(LIBS_NMCTL) $(LIBS_MODEL)
+LINK_nmctl  := $(LIBS_NMCTL) $(LIBS_FLOW) $(LIBS_MODEL)
 
 $(BUILD)/nmd: $(BUILD)/obj/agent/nmd/nmd.o $(ARCHIVES_nmd)
 	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LINK_nmd)
@@ -191,9 +191,9 @@ fuzz-%:
 	  $(wildcard tests/fuzz/corpus/$*)
 
 # ---- everything else ----------------------------------------------------------------------------
-DEPS := gcc make clang llvm bpftool pkg-config libc6-dev libbpf-dev libxdp-dev libnl-3-dev libnl-route-3-dev \
+DEPS := gcc make clang llvm bpftool pkg-config libc6-dev libbpf-dev libxdp-dev libnl-3-dev \
 	libjansson-dev libevent-dev libpcap-dev libsmartcols-dev libsqlite3-dev libsystemd-dev libinih-dev \
-	libopenblas-dev libsodium-dev libcap-dev libcmocka-dev zlib1g-dev libelf-dev iproute2 ethtool
+	libopenblas-dev libsodium-dev libcap-dev libcmocka-dev iproute2 ethtool
 
 # Live programs of the tests in namespaces. None of these packages starts a daemon when installed:
 # this may be a host in use. nginx and tor would, so they are unpacked beside the build and never
@@ -245,6 +245,7 @@ define HELP
   all                    build/nmd, build/nmctl and the BPF object (the default)
   deps                   install from Debian 12 what a build needs
   demo                   real captures across a guarded interface, in namespaces (root)
+  tests                  the programs that check runs
   check [T=part]         all tests, or one part: a folder of tests/, selftest, checks (root)
   asan                   programs and tests with the address and undefined sanitizers, in build/asan
   layers headers         who may include whom; each header compiles alone
@@ -261,5 +262,5 @@ endef
 help:
 	@: $(info $(HELP))
 
-.PHONY: help all tests check demo replay parity bench-xdp bench-classify asan deps deps-check headers layers format format-check clean
+.PHONY: help all tests check demo replay parity bench-xdp bench-classify asan deps deps-check headers layers format format-check clean compile_commands.json
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
