@@ -13,7 +13,7 @@ struct batch {
 	struct sample_shape shape;
 	uint32_t n, capacity;
 	float *bytes; /* (n, P * (H + Y)), scaled: b * byte_scale + byte_offset */
-	float *sizes; /* (n, S), clipped, signed ones shifted; padding as in golden/README.md */
+	float *sizes; /* (n, S), clipped, signed ones shifted; padding as in tokens.h */
 	float *iats;  /* (n, S), 1 / (1 + 1 / (1 + t)); padding 1 */
 };
 

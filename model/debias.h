@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Debiasing: zeroes in one packet's bytes what identifies a host or a capture rather than an
- * application (DESIGN section 5). What each bit zeroes; all else stays, lengths included:
+ * application. What each bit zeroes; all else stays, lengths included:
  *
  *   ip_addr         IPv4 and IPv6 source and destination; addresses in IPv4 options (record route,
  *                   source routes, timestamp) and in IPv6 routing headers; the gateway of an ICMP

@@ -3,8 +3,8 @@
  * Logits to a decision: temperature, per-class thresholds, out-of-distribution threshold of the
  * model file. Used by the agent, by `nmctl classify` and by evaluation: one definition.
  *
- * All four scores grow with strangeness (DESIGN section 7): energy = -logsumexp(z / T), max_logit =
- * -max(z / T), max_probability = -max p, entropy = H(p); p = softmax(z / T).
+ * All four scores grow with strangeness: energy = -logsumexp(z / T), max_logit = -max(z / T),
+ * max_probability = -max p, entropy = H(p); p = softmax(z / T).
  * Being out of distribution is asked before the class's threshold. Logits that are not finite are
  * unknown, with confidence 0 and the largest score.
  */

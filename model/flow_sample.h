@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A flow sample: what the network sees of one flow, before tokens. Filled by
- * agent/flow/assembler.c, read by model/tokens.c; the one thing that both know.
+ * agent/flow/sample_fill.c, read by model/tokens.c; the one thing that both know.
  *
- * Shape (from the model file, DESIGN section 5): the first `packets` (P) packets carry bytes,
- * `header_bytes` (H) then `payload_bytes` (Y) each, zero padded; the first `seq_len` (S) packets
- * carry length and time. With `bidirectional` false only packets in the first packet's direction
- * are taken.
+ * Shape (from the model file): the first `packets` (P) packets carry bytes, `header_bytes` (H) then
+ * `payload_bytes` (Y) each, zero padded; the first `seq_len` (S) packets carry length and time.
+ * With `bidirectional` false only packets in the first packet's direction are taken.
  *
  * Bytes are raw: debiasing happens in tokens.c. One allocation a sample; free with
  * flow_sample_free.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The model file (DESIGN section 6): a safetensors file with the official state-dict names and one
- * JSON object in __metadata__ under the key "netmamba". Read, checked, refused with the reason.
+ * The model file: a safetensors file with the official state-dict names and one JSON object in
+ * __metadata__ under the key "netmamba". Read, checked, refused with the reason.
  *
  * Ownership: struct model owns the file's bytes (a private copy, see safetensors.h) and all
  * strings; it is immutable after model_load and may be shared between threads by reference

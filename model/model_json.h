@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A model's description as JSON, in the names of the model file (DESIGN section 6): for `nmctl
- * model` and the agent's `model show`. */
+/* A model's description as JSON, in the names of the model file: for `nmctl model` and the agent's
+ * `model show`. */
 #pragma once
 #include <jansson.h>
 #include "model/model_file.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A flow sample to the network's inputs (DESIGN section 5, golden/README.md "Inputs").
+ * A flow sample to the network's inputs.
  *
  * Bytes: row i is the sample's i-th packet in time, header bytes then payload bytes, debiased; a
  * packet that is missing, or whose bytes were not recorded, is all zero.
