@@ -11,9 +11,13 @@
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <net/if.h>
+#include <net/if_arp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "agent/nmd/attach_hooks.h"
 #include "agent/nmd/dispatcher.h"
@@ -112,6 +116,27 @@ int attach_link_pin(const struct link_place *link, int link_fd)
 	return err;
 }
 
+/* The programs would take the IP header of a tun, WireGuard or PPP interface for an Ethernet one,
+ * and the operator would believe it guarded. */
+static int require_ethernet(const char *ifname, struct error *e)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = {0};
+	int type = ARPHRD_ETHER; /* an interface that is gone: attaching says so */
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", ifname);
+	if (fd >= 0 && !ioctl(fd, SIOCGIFHWADDR, &request))
+		type = request.ifr_hwaddr.sa_family;
+	if (fd >= 0)
+		close(fd);
+	if (type == ARPHRD_ETHER || type == ARPHRD_LOOPBACK)
+		return 0;
+	return error_set(e, -EOPNOTSUPP,
+			 "%s: its packets have no Ethernet header (link type %d) and cannot be "
+			 "read; guard an interface that they enter or leave by",
+			 ifname, type);
+}
+
 int attach_interface_with(struct kernel *k, int ifindex, const char *ifname,
 			  const struct attach_options *options, struct attachment *ret_attachment,
 			  struct error *e)
@@ -124,6 +149,9 @@ int attach_interface_with(struct kernel *k, int ifindex, const char *ifname,
 	snprintf(a.ifname, sizeof(a.ifname), "%s", ifname);
 	if (snprintf(path, sizeof(path), "%s/links", kernel_pin_dir(k)) >= (int)sizeof(path))
 		return error_set(e, -ENAMETOOLONG, "%s: too long", kernel_pin_dir(k));
+	err = require_ethernet(ifname, e);
+	if (err)
+		return err;
 	err = pins_make_dir(path);
 	if (err)
 		return error_set(e, err, "%s: %s", path, strerror(-err));

@@ -3,7 +3,8 @@
  * Attaching the two programs to an interface, and leaving again. XDP through libxdp where its
  * dispatcher works, else a bpf_link; native mode first, generic as a told fallback. Egress by TCX,
  * else clsact. A foreign XDP program is joined through libxdp or the attach is refused with its
- * name and id; it is never replaced. Links are pinned under
+ * name and id; it is never replaced. An interface whose packets have no Ethernet header is refused.
+ * Links are pinned under
  * <pin_dir>/links/<ifindex>-{ingress,egress}; attach adopts such a pin by updating it in place: no
  * packet passes unguarded.
  */

@@ -300,6 +300,25 @@ static void an_interface_that_is_gone_can_be_left(void **state)
 	assert_int_equal(attach_pinned(pin_dir, found, 4), 0);
 }
 
+static void an_interface_without_ethernet_is_refused(void **state)
+{
+	int found[4], rc;
+	struct error e = {0};
+	struct attachment a;
+
+	if (!usable)
+		skip();
+	if (shell("ip tuntap add nm-kernel-t mode tun")) {
+		print_message("skipped: no tun interfaces here\n");
+		skip();
+	}
+	rc = attach_interface(*state, (int)if_nametoindex("nm-kernel-t"), "nm-kernel-t", &a, &e);
+	shell("ip link del nm-kernel-t");
+	assert_int_equal(rc, -EOPNOTSUPP);
+	assert_non_null(strstr(e.text, "nm-kernel-t: its packets have no Ethernet header"));
+	assert_int_equal(attach_pinned(pin_dir, found, 4), 0);
+}
+
 static void a_renamed_interface_stays_guarded_and_can_be_adopted(void **state)
 {
 	if (!usable)
@@ -349,6 +368,7 @@ int main(void)
 		TEST(detaching_leaves_nothing_even_under_a_running_agent),
 		TEST(an_interface_that_returns_under_its_old_number_is_attached_anew),
 		TEST(an_interface_that_is_gone_can_be_left),
+		TEST(an_interface_without_ethernet_is_refused),
 		TEST(a_renamed_interface_stays_guarded_and_can_be_adopted),
 		TEST(after_a_reload_both_hooks_run_the_new_programs),
 	};
