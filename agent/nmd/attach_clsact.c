@@ -122,8 +122,7 @@ static void remove_qdisc_if_empty(const char *pin_dir, int ifindex)
 	attach_unmark(pin_dir, ifindex, "qdisc");
 }
 
-int attach_clsact(const struct place *place, const char *pin_dir, bool *ret_adopted,
-		  struct error *e)
+int attach_clsact(const struct place *place, const char *pin_dir, struct error *e)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = place->ifindex, .attach_point = BPF_TC_EGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY,
@@ -153,7 +152,6 @@ int attach_clsact(const struct place *place, const char *pin_dir, bool *ret_adop
 			attach_clsact_remove(pin_dir, place->ifindex, NULL);
 		return error_set(e, err, "adding the filter: %s", strerror(-err));
 	}
-	*ret_adopted = l.found;
 	return 0;
 }
 

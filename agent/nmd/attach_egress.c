@@ -48,9 +48,8 @@ void attach_egress(const struct place *place, struct attachment *a)
 					.ifindex = place->ifindex,
 					.link_type = LINK_TYPE_TCX};
 	int adopted = attach_link_adopt(&link, kernel_egress_fd(place->k), runs_program);
-	bool filter_adopted = false;
 	struct error why;
-	int err = 0;
+	int err;
 
 	a->tc = TC_METHOD_TCX;
 	if (adopted > 0)
@@ -64,13 +63,11 @@ void attach_egress(const struct place *place, struct attachment *a)
 		err = attach_tcx(place, &link);
 		if (!err)
 			return;
+		attach_note(a, "TCX: %s", strerror(-err));
 	}
 	a->tc = TC_METHOD_CLSACT;
-	if (!attach_clsact(place, pin_dir, &filter_adopted, &why)) {
-		if (err)
-			attach_note(a, "TCX: %s", strerror(-err));
+	if (!attach_clsact(place, pin_dir, &why))
 		return;
-	}
 	a->tc = TC_METHOD_NONE;
-	attach_note(a, "egress is not guarded: TCX: %s; clsact: %s", strerror(-err), why.text);
+	attach_note(a, "egress is not guarded: clsact: %s", why.text);
 }

@@ -32,8 +32,7 @@ int attach_xdp(const struct place *place, struct attachment *a, struct error *e)
 void attach_egress(const struct place *place, struct attachment *a);
 
 /* attach_clsact.c; removing what is not there is no error. */
-int attach_clsact(const struct place *place, const char *pin_dir, bool *ret_adopted,
-		  struct error *e);
+int attach_clsact(const struct place *place, const char *pin_dir, struct error *e);
 int attach_clsact_remove(const char *pin_dir, int ifindex, struct error *e);
 
 /* attach.c, for both sides */
