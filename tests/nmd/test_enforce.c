@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Decisions to verdicts in the real map: classes, enforcement, sweep. */
+/* Decisions to verdicts in the real map: classes, enforcement. */
+#include <bpf/bpf.h>
 #include "agent/nmd/attach.h"
 #include "agent/nmd/clock.h"
 #include "agent/nmd/enforce.h"
-#include "agent/nmd/sweep.h"
+#include "agent/nmd/kernel_maps.h"
 #include "tests/nmd/netns.h"
 
 static bool have_kernel;
@@ -178,11 +179,14 @@ static void class_ids_stay_when_another_model_comes(void **state)
 
 	NEEDS_KERNEL;
 	tls = classes_find(&classes, "tls");
+	assert_true(classes.watch_only[classes_find(&classes, "mining")]);
+	assert_true(classes.threshold[tls] == 0.5f);
 	assert_int_equal(classes_find(&classes, "unknown"), 0);
 	assert_int_equal(classes_adopt_model(&classes, k, &other, &e), 0);
 	assert_int_equal(classes_find(&classes, "tls"), tls);
 	assert_int_equal(classes_find(&classes, "voip"), 5);
 	assert_false(classes.in_model[classes_find(&classes, "tor")]);
+	assert_true(classes.threshold[classes_find(&classes, "tor")] == 0);
 	assert_false(classes.watch_only[classes_find(&classes, "mining")]);
 	assert_int_equal(classes_load(&again, k, &e), 0);
 	assert_int_equal(again.n, 6);
@@ -192,9 +196,12 @@ static void class_ids_stay_when_another_model_comes(void **state)
 static void class_ids_end_at_the_maps_size_with_a_message(void **state)
 {
 	struct error e = {0};
-	char name[16];
+	char name[CLASS_NAME_LEN + 1];
 
 	NEEDS_KERNEL;
+	memset(name, 'a', CLASS_NAME_LEN);
+	name[CLASS_NAME_LEN] = '\0';
+	assert_int_equal(classes_register(&classes, k, name, &e), -ENAMETOOLONG);
 	for (int i = 5; i < MAX_CLASSES; i++) {
 		snprintf(name, sizeof(name), "c%d", i);
 		assert_int_equal(classes_register(&classes, k, name, &e), i);
@@ -213,8 +220,107 @@ static void a_sure_final_judgement_is_a_verdict_of_its_class(void **state)
 	assert_int_equal(v.class_id, classes_find(&classes, "tor"));
 	assert_int_equal(v.flags & (VERDICT_PROVISIONAL | VERDICT_PROTECTED), 0);
 	assert_int_equal(v.packets_judged, 12);
+	assert_int_equal(v.expires_ns, 0);
 	assert_string_equal(last.action, "drop");
 	assert_int_equal(last.rule_id, 1);
+}
+
+static void
+a_verdict_says_how_much_was_judged_whose_flow_it_is_and_how_long_it_is_kept(void **state)
+{
+	struct judged_flow j = flow(0, DECIDED_CLASS, READY_END);
+	struct verdict v;
+
+	NEEDS_KERNEL;
+	j.info.packets = 70000;
+	j.info.first_direction = FLOW_DIR_REVERSE;
+	v = judge(j);
+	assert_int_equal(v.packets_judged, UINT16_MAX);
+	assert_true(v.flags & VERDICT_SOURCE_HIGHER);
+	assert_int_equal(v.expires_ns - v.judged_ns, 60 * NS_PER_S);
+}
+
+static void an_event_tells_what_happens_where_the_flow_was_seen(void **state)
+{
+	struct judged_flow j = flow(0, DECIDED_CLASS, READY_FULL);
+
+	NEEDS_KERNEL;
+	use_policy("block class=tor dir=out\n");
+	judge(j);
+	assert_string_equal(last.action, "drop");
+	j.info.hooks_seen = 1u << HOOK_INGRESS;
+	judge(j);
+	assert_string_equal(last.action, "watch");
+	j.info.hooks_seen = 1u << HOOK_EGRESS;
+	judge(j);
+	assert_string_equal(last.action, "drop");
+}
+
+static uint64_t id_of(const struct judged_flow *j)
+{
+	judge(*j);
+	return last.flow_id;
+}
+
+static void a_flow_id_is_of_one_conversation(void **state)
+{
+	struct judged_flow j = flow(0, DECIDED_CLASS, READY_FULL);
+	uint64_t id;
+
+	NEEDS_KERNEL;
+	id = id_of(&j);
+	assert_true(id_of(&j) == id);
+	j.info.first_ns += 2;
+	assert_true(id_of(&j) != id);
+	j.info.first_ns -= 2;
+	j.info.key.port_lo_be ^= 1;
+	assert_true(id_of(&j) != id);
+}
+
+/* Judges the flow and asks for its far end, which is forgotten again. */
+static bool far_end_known(struct judged_flow j)
+{
+	bool lo = j.info.first_direction == FLOW_DIR_REVERSE;
+	struct endpoint_key far = {.port_be = lo ? j.info.key.port_lo_be : j.info.key.port_hi_be,
+				   .proto = j.info.key.proto};
+	struct endpoint_verdict v;
+	int fd = k->map_fd[MAP_endpoints];
+
+	memcpy(far.addr, lo ? j.info.key.addr_lo : j.info.key.addr_hi, sizeof(far.addr));
+	judge(j);
+	if (bpf_map_lookup_elem(fd, &far, &v))
+		return false;
+	assert_int_equal(v.class_id, classes_find(&classes, "tor"));
+	assert_true(v.expires_ns > clock_monotonic_ns());
+	assert_int_equal(bpf_map_delete_elem(fd, &far), 0);
+	assert_int_equal(bpf_map_get_next_key(fd, NULL, &far), -ENOENT); /* nor any other */
+	return true;
+}
+
+static void a_server_is_known_by_a_blocked_flow_of_ours_and_by_no_other(void **state)
+{
+	struct judged_flow j = flow(0, DECIDED_CLASS, READY_FULL);
+
+	NEEDS_KERNEL;
+	enforce.endpoints = true;
+	assert_false(far_end_known(j)); /* not ours */
+	zones_own_address(&zones, j.info.key.addr_lo, true);
+	enforce.endpoints = false;
+	assert_false(far_end_known(j));
+	enforce.endpoints = true;
+	assert_true(far_end_known(j));
+	j.info.first_direction = FLOW_DIR_REVERSE;
+	assert_false(far_end_known(j)); /* a client of ours */
+	zones_own_address(&zones, j.info.key.addr_hi, true);
+	assert_true(far_end_known(j));
+	assert_false(far_end_known(flow(0, DECIDED_CLASS, READY_EARLY)));
+	assert_false(far_end_known(flow(1, DECIDED_CLASS, READY_FULL))); /* only watched */
+	use_policy("block class=unknown\nblock class=tor force\n");
+	assert_false(far_end_known(flow(0, DECIDED_THRESHOLD, READY_FULL)));
+	j.info.key.proto = IPPROTO_TCP;
+	assert_true(far_end_known(j));
+	j.info.key.port_hi_be = htons(22); /* protected, forced or not */
+	assert_false(far_end_known(j));
 }
 
 static void an_unsure_or_strange_one_is_unknown_and_passes(void **state)
@@ -276,6 +382,7 @@ static void the_safety_net_marks_the_verdict(void **state)
 	assert_string_equal(last.action, "pass");
 	assert_true(last.protected_flow);
 	assert_true(judge(flow(2, DECIDED_CLASS, READY_FULL)).flags & VERDICT_PROTECTED);
+	assert_false(judge(flow(2, DECIDED_THRESHOLD, READY_FULL)).flags & VERDICT_PROTECTED);
 	use_policy("block class=tor force\n");
 	judge(j);
 	assert_string_equal(last.action, "drop");
@@ -351,6 +458,26 @@ static void a_judgement_of_the_flow_before_does_not_reach_its_successor(void **s
 	assert_int_equal(n_events, 1);
 }
 
+static void a_flow_that_was_told_to_begin_is_judged(void **state)
+{
+	struct judged_flow j = flow(0, DECIDED_CLASS, READY_FULL);
+	struct packet_record record = start_at(j.info.first_ns);
+
+	NEEDS_KERNEL;
+	enforce_flow_start(&enforce, &record);
+	assert_int_equal(judge(j).class_id, classes_find(&classes, "tor"));
+	assert_int_equal(enforce.counters.judged_stale, 0);
+}
+
+static void a_flow_that_passes_is_counted_once_though_judged_twice(void **state)
+{
+	NEEDS_KERNEL;
+	judge(flow(1, DECIDED_CLASS, READY_EARLY));
+	judge(flow(1, DECIDED_CLASS, READY_FULL));
+	assert_int_equal(enforce.counters.flows[classes_find(&classes, "tls")], 1);
+	assert_int_equal(enforce.counters.judged_total, 2);
+}
+
 static void a_full_map_is_counted_and_the_flow_is_still_told(void **state)
 {
 	NEEDS_KERNEL;
@@ -384,80 +511,36 @@ static void live_verdicts_follow_a_change_of_zones(void **state)
 	assert_int_equal(v.zone_id, ZONE_DEFAULT);
 }
 
-static void put_counted(uint16_t port, uint64_t packets, uint64_t expires_ns)
+/* Of a flow whose first packet came from the higher address. */
+static void a_change_of_zones_keeps_the_source(void **state)
 {
-	struct verdict v = {.packets = packets, .expires_ns = expires_ns};
-	struct flow_key key = frame_key(port, 2000);
-
-	assert_int_equal(kernel_verdict_put(k, &key, &v), 0);
-}
-
-static bool alive(uint16_t port)
-{
-	struct flow_key key = frame_key(port, 2000);
+	struct judged_flow j = flow(1, DECIDED_CLASS, READY_FULL);
 	struct verdict v;
 
-	return !kernel_verdict_get(k, &key, &v);
+	NEEDS_KERNEL;
+	j.info.first_direction = FLOW_DIR_REVERSE;
+	judge(j);
+	use_policy("block class=tls net=10.0.0.1\nblock class=tls net=10.0.0.2\n");
+	assert_int_equal(enforce_rezone(&enforce, enforce.program), 1);
+	assert_int_equal(kernel_verdict_get(k, &j.info.key, &v), 0);
+	assert_int_equal(v.zone_id, policy_zone_of(enforce.program, j.info.key.addr_hi, NULL));
 }
 
-static void the_sweep_removes_what_fell_silent_and_keeps_what_moves(void **state)
+static void a_change_of_the_safety_net_reaches_live_verdicts(void **state)
 {
-	const uint64_t idle_ns = 100 * NS_PER_S;
-	struct sweep *s;
+	struct judged_flow j = flow(1, DECIDED_CLASS, READY_FULL);
+	struct verdict v;
 
 	NEEDS_KERNEL;
-	assert_int_equal(sweep_new(1024, &s), 0);
-	put_counted(1, 5, 0);
-	put_counted(2, 5, 0);
-	assert_int_equal(sweep_run(s, k, 1000 * NS_PER_S, idle_ns), 0);
-	assert_int_equal(sweep_live(s), 2);
-	put_counted(2, 6, 0);
-	assert_int_equal(sweep_run(s, k, 1099 * NS_PER_S, idle_ns), 0);
-	assert_int_equal(sweep_run(s, k, 1100 * NS_PER_S, idle_ns), 1);
-	assert_false(alive(1));
-	assert_true(alive(2));
-	assert_int_equal(sweep_run(s, k, 1199 * NS_PER_S, idle_ns), 1);
-	assert_int_equal(sweep_live(s), 0);
-	assert_int_equal(sweep_removed(s), 2);
-	sweep_free(s);
-}
-
-static void a_closed_connections_verdict_goes_at_its_time_an_open_ones_stays(void **state)
-{
-	struct flow_key open_tcp = frame_key(3, 2000);
-	struct verdict v = {.packets = 1};
-	struct sweep *s;
-
-	NEEDS_KERNEL;
-	open_tcp.proto = IPPROTO_TCP;
-	assert_int_equal(kernel_verdict_put(k, &open_tcp, &v), 0);
-	put_counted(1, 5, 1010 * NS_PER_S);
-	assert_int_equal(sweep_new(1024, &s), 0);
-	assert_int_equal(sweep_run(s, k, 1000 * NS_PER_S, 100 * NS_PER_S), 0);
-	assert_int_equal(sweep_run(s, k, 1005 * NS_PER_S, 100 * NS_PER_S), 0);
-	assert_int_equal(sweep_run(s, k, 1011 * NS_PER_S, 100 * NS_PER_S), 1);
-	assert_false(alive(1));
-	assert_int_equal(sweep_run(s, k, 1000 * NS_PER_S + 2399 * NS_PER_S, 100 * NS_PER_S), 0);
-	assert_int_equal(sweep_run(s, k, 1000 * NS_PER_S + 2400 * NS_PER_S, 100 * NS_PER_S), 1);
-	sweep_free(s);
-}
-
-static void when_room_is_short_verdicts_of_which_nothing_came_go_first(void **state)
-{
-	struct sweep *s;
-
-	NEEDS_KERNEL;
-	assert_int_equal(sweep_new(1024, &s), 0);
-	put_counted(1, 0, 0);
-	put_counted(2, 1, 0);
-	assert_int_equal(sweep_make_room(s, k, 4 * NS_PER_S), 0);
-	assert_int_equal(sweep_live(s), 2);
-	assert_int_equal(sweep_make_room(s, k, 5 * NS_PER_S), 1);
-	assert_false(alive(1));
-	assert_true(alive(2));
-	assert_int_equal(sweep_live(s), 1);
-	assert_int_equal(sweep_removed(s), 1);
-	sweep_free(s);
+	judge(j);
+	protect.ports[0] = (struct protect_port){IPPROTO_UDP, 2000};
+	assert_int_equal(enforce_rezone(&enforce, enforce.program), 1);
+	assert_int_equal(kernel_verdict_get(k, &j.info.key, &v), 0);
+	assert_true(v.flags & VERDICT_PROTECTED);
+	protect.n_ports = 0;
+	assert_int_equal(enforce_rezone(&enforce, enforce.program), 1);
+	assert_int_equal(kernel_verdict_get(k, &j.info.key, &v), 0);
+	assert_false(v.flags & VERDICT_PROTECTED);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -468,6 +551,10 @@ int main(void)
 		TEST(class_ids_stay_when_another_model_comes),
 		TEST(class_ids_end_at_the_maps_size_with_a_message),
 		TEST(a_sure_final_judgement_is_a_verdict_of_its_class),
+		TEST(a_verdict_says_how_much_was_judged_whose_flow_it_is_and_how_long_it_is_kept),
+		TEST(an_event_tells_what_happens_where_the_flow_was_seen),
+		TEST(a_flow_id_is_of_one_conversation),
+		TEST(a_server_is_known_by_a_blocked_flow_of_ours_and_by_no_other),
 		TEST(an_unsure_or_strange_one_is_unknown_and_passes),
 		TEST(an_early_sure_judgement_is_provisional_and_acts),
 		TEST(a_judgement_on_few_packets_is_told_as_final_and_recorded_on),
@@ -478,11 +565,12 @@ int main(void)
 		TEST(flows_that_the_safety_net_holds_do_not_trip_the_breaker),
 		TEST(a_flow_that_begins_anew_loses_the_old_verdict),
 		TEST(a_judgement_of_the_flow_before_does_not_reach_its_successor),
+		TEST(a_flow_that_was_told_to_begin_is_judged),
+		TEST(a_flow_that_passes_is_counted_once_though_judged_twice),
 		TEST(a_full_map_is_counted_and_the_flow_is_still_told),
 		TEST(live_verdicts_follow_a_change_of_zones),
-		TEST(the_sweep_removes_what_fell_silent_and_keeps_what_moves),
-		TEST(a_closed_connections_verdict_goes_at_its_time_an_open_ones_stays),
-		TEST(when_room_is_short_verdicts_of_which_nothing_came_go_first),
+		TEST(a_change_of_zones_keeps_the_source),
+		TEST(a_change_of_the_safety_net_reaches_live_verdicts),
 	};
 
 	return cmocka_run_group_tests(tests, open_all, close_all);

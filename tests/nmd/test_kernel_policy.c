@@ -191,6 +191,19 @@ static void a_kept_rule_keeps_its_meter_state_wherever_the_meter_moves(void **st
 	assert_int_equal(meter_now(1).tat_ns, 0);
 	assert_int_equal(meter_now(1).ps_per_byte, 7000000);
 	assert_int_equal(meter_now(2).tat_ns, 333);
+	meter_runs(1, 444);
+
+	/* so does another burst, and another rule of the same rate */
+	p = program_new();
+	add_meter(p, 8, 7000000);
+	p->meters[1].burst_ns = 2000;
+	add_meter(p, 10, 6000000);
+	set_both(p, 0, VIDEO, limit(8, 1));
+	set_both(p, 0, TOR, limit(10, 2));
+	write_policy(*state, p, NULL);
+	assert_int_equal(meter_now(1).tat_ns, 0);
+	assert_int_equal(meter_now(1).burst_ns, 2000);
+	assert_int_equal(meter_now(2).tat_ns, 0);
 }
 
 static int see_milder_policy(void *ctx)
@@ -280,6 +293,11 @@ static void force_holds_only_when_both_policies_have_it(void **state)
 	assert_int_equal(kernel_policy_write_rezoned(*state, p, refuse, NULL, &e), -EIO);
 	free(p);
 	assert_int_equal(action_now(0, TOR, HOOK_INGRESS).action, ACTION_DROP);
+	assert_int_equal(action_now(0, TOR, HOOK_INGRESS).flags, 0);
+	p = program_new();
+	set_both(p, 0, TOR, forced);
+	assert_int_equal(kernel_policy_write_rezoned(*state, p, refuse, NULL, &e), -EIO);
+	free(p);
 	assert_int_equal(action_now(0, TOR, HOOK_INGRESS).flags, 0);
 }
 
