@@ -106,6 +106,7 @@ static void told_once(struct harness *h)
 static void watched(struct harness *h)
 {
 	struct counter before = harness_row(h, CLASS_ROW(CLASS, OUTCOME_WOULD));
+	struct counter rule_before = harness_row(h, RULE_ROW(RULE));
 
 	judge(h, 0);
 	harness_policy(h, 0, CLASS, HOOK_INGRESS, block);
@@ -116,6 +117,7 @@ static void watched(struct harness *h)
 	assert_int_equal(h->n_records, 0);
 	assert_int_equal(harness_verdict_get(h, &p).dropped_packets, 1);
 	assert_int_equal(row_since(h, CLASS_ROW(CLASS, OUTCOME_WOULD), before).packets, 1);
+	assert_int_equal(row_since(h, RULE_ROW(RULE), rule_before).packets, 1);
 }
 
 static void watched_limit(struct harness *h)
@@ -199,6 +201,7 @@ static void no_control(struct harness *h)
 /* 1 ms apart, ten times the rate, for 5 s of the test's clock. */
 static void limited(struct harness *h)
 {
+	struct counter before = harness_row(h, CLASS_ROW(CLASS, OUTCOME_LIMITED));
 	uint64_t passed_bytes = 0;
 
 	client_tcp(&p, TCP_ACK, 2500 - 40);
@@ -214,6 +217,8 @@ static void limited(struct harness *h)
 	}
 	assert_in_range(passed_bytes, 5 * RATE, 5 * RATE + 10000 + 2500);
 	fixture_packet(h, HOOK_EGRESS, &p, REASON_LIMITED);
+	assert_int_equal(row_since(h, CLASS_ROW(CLASS, OUTCOME_LIMITED), before).bytes,
+			 5001 * 2500 - passed_bytes);
 	h->now_ns += 1000000000;
 	fixture_packet(h, HOOK_EGRESS, &p, REASON_WITHIN_RATE);
 	fixture_note(h, REASON_HIT_SENT, 1);
@@ -308,6 +313,16 @@ static void syn_on_blocked(struct harness *h)
 	fixture_packet(h, HOOK_INGRESS, &back, REASON_DROPPED);
 }
 
+static void syn_on_blocked_outbound(struct harness *h)
+{
+	judge(h, 0);
+	harness_verdict(h, &p, &(struct verdict){.class_id = CLASS, .judged_ns = h->now_ns});
+	harness_policy(h, 0, CLASS, HOOK_EGRESS, block);
+	client_tcp(&p, TCP_SYN, 0);
+	fixture_packet(h, HOOK_INGRESS, &p, REASON_PASSED);
+	fixture_packet(h, HOOK_EGRESS, &back, REASON_DROPPED);
+}
+
 static void unknown_class_id(struct harness *h)
 {
 	judge(h, 0);
@@ -368,6 +383,7 @@ const struct fixture verdict_fixtures[] = {
 	{"a provisional verdict acts, and its flow is still recorded", provisional},
 	{"a SYN on a decided flow begins a new one", syn_on_decided},
 	{"a SYN does not lift a block before a minute has passed", syn_on_blocked},
+	{"an inbound SYN does not lift a block of what goes out", syn_on_blocked_outbound},
 	{"a class that does not exist is unknown", unknown_class_id},
 	{"a later fragment of a blocked flow is dropped", later_fragment_blocked},
 	{"segmentation offload counts what goes over the wire", gso_counts_the_wire},
