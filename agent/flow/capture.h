@@ -7,7 +7,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
-#include "agent/flow/extract.h"
+#include "agent/flow/parse_user.h"
 #include "model/error.h"
 
 struct capture;

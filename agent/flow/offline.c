@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <time.h>
 #include "agent/flow/capture.h"
-#include "agent/flow/extract.h"
 #include "agent/flow/offline.h"
+#include "agent/flow/parse_user.h"
 
 /* Records that a shape of one direction asks for, for each packet that it keeps. Bulk transfers
  * have two or three packets of data for each acknowledgement. */

@@ -4,7 +4,7 @@
  * flow arithmetic and the record header are the kernel's own code; what stands here is only what
  * bpf/track.h and bpf/send.h do with maps and rings. No verdicts: a capture is never acted on.
  */
-#include "agent/flow/extract.h"
+#include "agent/flow/parse_user.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -5,7 +5,8 @@
  */
 #pragma once
 #include <stdint.h>
-#include "agent/flow/extract.h"
+#include "agent/flow/parse_user.h"
+#include "model/error.h"
 
 struct rings;
 

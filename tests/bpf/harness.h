@@ -6,7 +6,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
-#include "agent/flow/extract.h"
+#include "agent/flow/parse_user.h"
 #include "maps/control.h"
 #include "maps/reason.h"
 #include "maps/verdict.h"

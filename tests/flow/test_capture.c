@@ -3,7 +3,7 @@
 #include "tests/flow/captures.h"
 #include <errno.h>
 #include "agent/flow/capture.h"
-#include "agent/flow/extract.h"
+#include "agent/flow/parse_user.h"
 #include "maps/reason.h"
 
 static void drop_record(void *ctx, const struct packet_record *record, const uint8_t *data)

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include "agent/flow/extract.h"
+#include "agent/flow/parse_user.h"
 
 static const struct nm_config config = {.byte_packets = 3,
 					.header_bytes = 80,

@@ -10,19 +10,19 @@
 #include "maps/config.h"
 #include "maps/packet_record.h"
 #include "maps/reason.h"
-#include "model/error.h"
 
-/* A record with its bytes behind it (header_bytes, then payload_bytes). Borrowed during the call.
- */
+/* A record with its bytes behind it (header_bytes, then payload_bytes). */
 struct record_buffer {
 	struct packet_record record;
 	uint8_t data[RECORD_DATA_LARGE];
 };
+/* Both are borrowed during the call. */
 typedef void (*record_fn)(void *ctx, const struct packet_record *record, const uint8_t *data);
 
 struct extractor;
 
-/* config as the programs have it; max_flows bounds the flow table (least recently used goes). */
+/* config as the programs have it; max_flows bounds the flow table (least recently used goes).
+ * -EINVAL for a config or max_flows that cannot be, -ENOMEM. */
 int extractor_new(const struct nm_config *config, uint32_t max_flows, record_fn on_record,
 		  void *ctx, struct extractor **ret_extractor);
 void extractor_free(struct extractor *x); /* accepts NULL */
