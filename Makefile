@@ -263,4 +263,4 @@ help:
 	@: $(info $(HELP))
 
 .PHONY: help all tests check demo replay parity bench-xdp bench-classify asan deps deps-check headers layers format format-check clean compile_commands.json
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(wildcard $(BUILD)/*.d) $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
