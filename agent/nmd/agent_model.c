@@ -16,9 +16,6 @@
 #include "agent/nmd/clock.h"
 #include "agent/nmd/log.h"
 
-/* The verifier takes a second or two, and the loop's heart does not beat meanwhile. */
-#define RELOAD_NS (10 * NS_PER_S)
-
 /* A flow judged on fewer is judged again by what follows: a handshake and a pause say little, and
  * would be a way past any block. */
 #define SOUND_PACKETS 10
@@ -114,7 +111,7 @@ static int change_programs(struct agent *a, const struct model *m, struct error 
 
 	if (rc)
 		return rc;
-	heartbeat_beat_ahead(&a->heartbeat, RELOAD_NS);
+	heartbeat_beat_ahead(&a->heartbeat);
 	rc = kernel_reload(a->kernel, &programs, e);
 	if (rc)
 		return rc;

@@ -93,6 +93,8 @@ static int install_policy(void *ctx, const struct policy *p, char ret_notes[POLI
 	if (a->program)
 		zones_keep_ids(a->program, program);
 	install.program = program;
+	if (!a->starting) /* then kernel_open has */
+		heartbeat_beat_ahead(&a->heartbeat);
 	rc = kernel_policy_write_rezoned(a->kernel, program, rezone, &install, e);
 	if (rc) {
 		/* Half of it may be there: the old one once more, as far as that goes. */

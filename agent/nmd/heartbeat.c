@@ -5,6 +5,8 @@
 #include "agent/nmd/clock.h"
 #include "agent/nmd/log.h"
 
+#define AHEAD_NS (10 * NS_PER_S)
+
 static int write_at(struct heartbeat *h, uint64_t heartbeat_ns)
 {
 	int rc;
@@ -49,9 +51,9 @@ void heartbeat_beat(struct heartbeat *h)
 	write_control(h);
 }
 
-void heartbeat_beat_ahead(struct heartbeat *h, uint64_t ahead_ns)
+void heartbeat_beat_ahead(struct heartbeat *h)
 {
-	write_at(h, clock_monotonic_ns() + ahead_ns);
+	write_at(h, clock_monotonic_ns() + AHEAD_NS);
 }
 
 bool heartbeat_tripped(const struct heartbeat *h)

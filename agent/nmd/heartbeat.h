@@ -18,9 +18,9 @@ struct heartbeat {
 int heartbeat_start(struct heartbeat *h, struct kernel *k, bool watch, uint64_t fail_open_s,
 		    bool endpoints, struct error *e);
 void heartbeat_beat(struct heartbeat *h);
-/* For work that keeps the loop for a while (loading programs): a beat that counts from so much
- * later. */
-void heartbeat_beat_ahead(struct heartbeat *h, uint64_t ahead_ns);
+/* For work that keeps the loop for seconds (the verifier, a walk over many verdicts): a beat that
+ * counts from 10 s later. */
+void heartbeat_beat_ahead(struct heartbeat *h);
 /* tripped: the breaker's, kept for the next agent. */
 int heartbeat_set_mode(struct heartbeat *h, bool watch, bool tripped);
 bool heartbeat_tripped(const struct heartbeat *h);

@@ -96,9 +96,9 @@ static void each_beat_moves_the_time_and_nothing_else(void **state)
 	assert_in_range(after.heartbeat_ns, now_ns, clock_monotonic_ns());
 	before.heartbeat_ns = after.heartbeat_ns;
 	assert_memory_equal(&before, &after, sizeof(before));
-	heartbeat_beat_ahead(&h, 3600 * NS_PER_S);
-	assert_in_range(in_kernel().heartbeat_ns, now_ns + 3600 * NS_PER_S,
-			clock_monotonic_ns() + 3600 * NS_PER_S);
+	heartbeat_beat_ahead(&h);
+	assert_in_range(in_kernel().heartbeat_ns, now_ns + 10 * NS_PER_S,
+			clock_monotonic_ns() + 10 * NS_PER_S);
 }
 
 static void a_tripped_breaker_stays_so_for_the_next_agent_until_it_is_armed(void **state)
