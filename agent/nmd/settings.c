@@ -127,7 +127,7 @@ static const struct setting settings_table[] = {
 	 "most flows judged in one run of the model"},
 	{"batch_ms", SETTING_NUMBER, AT(batch_ms), "2", 0, 1000, false, NULL,
 	 "longest wait for a batch to fill"},
-	{"queue_flows", SETTING_NUMBER, AT(queue_flows), "4096", 1, 1 << 20, false, NULL,
+	{"queue_flows", SETTING_NUMBER, AT(queue_flows), "1024", 1, 1 << 20, false, NULL,
 	 "flows that may wait for the model; more are dropped and counted"},
 	{"protect_ports", SETTING_LIST, AT(protect_ports),
 	 "tcp/22 udp/53 tcp/53 udp/67 udp/68 udp/546 udp/547", NO_RANGE, true, check_port,
