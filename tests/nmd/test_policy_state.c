@@ -393,6 +393,102 @@ static void lose_disk(bool lost)
 	assert_int_equal(lost ? rename(policy_dir, aside) : rename(aside, policy_dir), 0);
 }
 
+static uint32_t newest_on_disk(void)
+{
+	struct policy_version *versions;
+	uint32_t n, newest;
+
+	assert_int_equal(policy_files_list(policy_dir, &versions, &n, &e), 0);
+	newest = n ? versions[n - 1].version : 0;
+	free(versions);
+	return newest;
+}
+
+static void a_change_that_cannot_be_saved_is_not_in_force(void **state)
+{
+	char path[128];
+
+	(void)state;
+	add("block class=tor");
+	lose_disk(true);
+	assert_true(add_at(NOW, "block class=p2p") < 0);
+	assert_not_in_force("p2p");
+	lose_disk(false);
+	/* Nor one whose version is written, but not that it is the current one. */
+	snprintf(path, sizeof(path), "%s/state.new", policy_dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_true(add_at(NOW, "block class=p2p") < 0);
+	assert_not_in_force("p2p");
+	assert_in_force("block class=tor");
+	assert_int_equal(newest_on_disk(), 1);
+	assert_int_equal(pointer().version, 1);
+}
+
+static void several_things_may_end_while_nothing_can_be_saved(void **state)
+{
+	uint32_t version;
+
+	(void)state;
+	add("block class=voip for=30s");
+	add("block class=tor for=1h");
+	add("block class=p2p confirm=2m");
+	lose_disk(true);
+	assert_true(policy_state_tick(ps, NOW + 30));
+	assert_not_in_force("voip");
+	lose_disk(false);
+	assert_int_equal(policy_state_confirm(ps, &version, &e), 0); /* saves what ended, too */
+	reopen(NOW + 31);
+	assert_in_force("p2p");
+	assert_not_in_force("voip");
+	add("block class=mail confirm=60s");
+	lose_disk(true);
+	assert_true(policy_state_tick(ps, NOW + 91));
+	assert_true(policy_state_tick(ps, NOW + 3600));
+	assert_not_in_force("tor");
+	lose_disk(false);
+}
+
+static void what_a_waiting_change_goes_back_to_is_kept_however_many_rules_end(void **state)
+{
+	static char text[64 * (POLICY_HISTORY + 20)];
+
+	(void)state;
+	add("block class=tor");
+	for (int i = 0; i < POLICY_HISTORY + 10; i++)
+		sprintf(text + strlen(text), "block net=10.0.%d.0/24 for=%ds\n", i, i + 1);
+	apply(text, 3600);
+	for (int i = 0; i < POLICY_HISTORY + 10; i++)
+		assert_true(policy_state_tick(ps, NOW + i + 1));
+	reopen(NOW + 1000);
+	assert_true(policy_state_tick(ps, NOW + 3600));
+	assert_in_force("block class=tor");
+}
+
+static void a_rollback_of_a_waiting_change_takes_it_back_whatever_ended_meanwhile(void **state)
+{
+	(void)state;
+	add("block class=tor for=30s");
+	add("block class=p2p confirm=60s");
+	assert_true(policy_state_tick(ps, NOW + 30));
+	assert_int_equal(policy_state_rollback(ps, NOW + 31, "tester", -1, &change, &e), 0);
+	assert_not_in_force("p2p");
+	assert_int_equal(policy_state_rollback(ps, NOW, "tester", (1LL << 32) + 2, &change, &e),
+			 -EINVAL);
+}
+
+static void rules_that_stay_keep_their_ids_through_a_rollback(void **state)
+{
+	(void)state;
+	add("block class=tor");
+	add("block class=p2p");
+	assert_int_equal(policy_state_remove(ps, NOW, "tester", 2, &change, &e), 0);
+	add("limit class=p2p rate=1mbit");
+	assert_int_equal(change.rule_id, 3);
+	assert_int_equal(policy_state_rollback(ps, NOW, "tester", 2, &change, &e), 0);
+	assert_in_force("block class=p2p");
+	assert_int_equal(policy_state_current(ps)->rules[1].id, 3);
+}
+
 static void an_unconfirmed_change_is_undone_also_when_nothing_can_be_saved(void **state)
 {
 	(void)state;
@@ -407,6 +503,7 @@ static void an_unconfirmed_change_is_undone_also_when_nothing_can_be_saved(void 
 	assert_not_in_force("block class=voip");
 	lose_disk(false);
 	policy_state_tick(ps, NOW + 62);
+	assert_int_equal(newest_on_disk(), 3);
 	reopen(NOW + 63);
 	assert_int_equal(pointer().version, 3);
 	assert_not_in_force("block class=p2p");
@@ -444,6 +541,21 @@ static void a_clock_that_is_set_back_lengthens_nothing(void **state)
 	assert_not_in_force("block class=tor");
 }
 
+static void a_clock_that_is_set_back_ends_a_length_in_time_and_moves_no_date(void **state)
+{
+	(void)state;
+	add("block class=tor for=1h");
+	add("block class=p2p until=2027-01-15T09:00:00Z"); /* NOW + 1h */
+	assert_false(policy_state_tick(ps, NOW + 30));
+	assert_false(policy_state_tick(ps, NOW - 86400 + 30));
+	assert_true(policy_state_tick(ps, NOW - 86400 + 3600));
+	assert_not_in_force("class=tor");
+	assert_in_force("class=p2p");
+	assert_false(policy_state_tick(ps, NOW + 3599));
+	assert_true(policy_state_tick(ps, NOW + 3600));
+	assert_not_in_force("class=p2p");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -468,9 +580,15 @@ int main(void)
 		TEST(damaged_files_are_an_error_that_names_them),
 		TEST(what_a_killed_write_left_behind_disturbs_nobody),
 		TEST(a_version_that_was_never_written_whole_is_not_rolled_back_to),
+		TEST(a_change_that_cannot_be_saved_is_not_in_force),
+		TEST(several_things_may_end_while_nothing_can_be_saved),
+		TEST(what_a_waiting_change_goes_back_to_is_kept_however_many_rules_end),
+		TEST(a_rollback_of_a_waiting_change_takes_it_back_whatever_ended_meanwhile),
+		TEST(rules_that_stay_keep_their_ids_through_a_rollback),
 		TEST(an_unconfirmed_change_is_undone_also_when_nothing_can_be_saved),
 		TEST(a_rule_with_for_ends_also_when_nothing_can_be_saved),
 		TEST(a_clock_that_is_set_back_lengthens_nothing),
+		TEST(a_clock_that_is_set_back_ends_a_length_in_time_and_moves_no_date),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
