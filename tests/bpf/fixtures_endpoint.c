@@ -87,6 +87,18 @@ static void only_first(struct harness *h)
 	fixture_packet(h, HOOK_EGRESS, &p, REASON_UNDECIDED);
 }
 
+/* Of a class that is watched, though its server is known as of one that is blocked. */
+static void not_beside_a_verdict(struct harness *h)
+{
+	know_server(h, h->now_ns + 1);
+	harness_policy(h, 0, CLASS, HOOK_EGRESS, block);
+	client_tcp(&p, TCP_ACK, 10);
+	harness_verdict(h, &p,
+			&(struct verdict){.class_id = CLASS + 1, .flags = VERDICT_PROVISIONAL});
+	fixture_packet(h, HOOK_EGRESS, &p, REASON_PASSED);
+	assert_int_equal(h->n_records, 1);
+}
+
 static void never_zone(struct harness *h)
 {
 	struct zone_key key = {.prefix_len = 96 + 8};
@@ -133,6 +145,7 @@ const struct fixture endpoint_fixtures[] = {
 	{"an expired endpoint says nothing", expired},
 	{"endpoints are not asked unless control says so", switched_off},
 	{"endpoints are asked for a flow's first packet only", only_first},
+	{"endpoints are not asked for a flow that has a provisional verdict", not_beside_a_verdict},
 	{"an endpoint in the never zone is not acted on", never_zone},
 	{"watch mode counts an endpoint's block and records the flow", watched},
 	{"an endpoint's limit meters first packets", limited},

@@ -296,6 +296,16 @@ static void syn_on_decided(struct harness *h)
 	fixture_packet(h, HOOK_INGRESS, &p, REASON_PASSED);
 }
 
+/* Whose entry has seen nothing but SYNs, and so does not begin anew of itself. */
+static void syn_on_decided_syns(struct harness *h)
+{
+	client_tcp(&p, TCP_SYN, 0);
+	fixture_packet(h, HOOK_INGRESS, &p, REASON_UNDECIDED);
+	fixture_packet(h, HOOK_INGRESS, &p, REASON_UNDECIDED);
+	harness_verdict(h, &p, &(struct verdict){.class_id = CLASS, .judged_ns = h->now_ns});
+	syns_open(h);
+}
+
 static void syn_on_blocked(struct harness *h)
 {
 	judge(h, 0);
@@ -382,6 +392,7 @@ const struct fixture verdict_fixtures[] = {
 	{"a limit without its meter passes", no_meter},
 	{"a provisional verdict acts, and its flow is still recorded", provisional},
 	{"a SYN on a decided flow begins a new one", syn_on_decided},
+	{"so does one behind a scan's", syn_on_decided_syns},
 	{"a SYN does not lift a block before a minute has passed", syn_on_blocked},
 	{"an inbound SYN does not lift a block of what goes out", syn_on_blocked_outbound},
 	{"a class that does not exist is unknown", unknown_class_id},
