@@ -21,6 +21,7 @@ static void recorded(struct harness *h, int hook, uint32_t index, uint8_t flags)
 	assert_int_equal(h->records[0].record.flags, flags);
 	assert_int_equal(h->records[0].record.hook, hook);
 	assert_int_equal(h->records[0].record.time_ns, h->now_ns);
+	assert_int_equal(h->records[0].record.ifindex, 1); /* test_run's device is the loopback */
 }
 
 static void second_packet_makes_entry(struct harness *h)
@@ -93,6 +94,62 @@ static void silence_udp(struct harness *h)
 	h->now_ns += 60 * SECOND_NS + 1;
 	recorded(h, HOOK_INGRESS, 0, RECORD_FLOW_START);
 	fixture_note(h, REASON_FLOW_RESTARTED, 1);
+}
+
+/* Either way may be silent for long, as long as not both are. */
+static void silence_of_one_way(struct harness *h)
+{
+	for (int talker = 0; talker < 2; talker++) {
+		h->generation++;
+		harness_enforce(h);
+		client_udp(&p, 10);
+		recorded(h, HOOK_INGRESS, 0, RECORD_FLOW_START);
+		recorded(h, HOOK_INGRESS, 1, 0);
+		packet_make_udp(&p, "10.0.0.2", "10.0.0.1", 443, 50000, 10);
+		recorded(h, HOOK_EGRESS, 2, 0);
+		for (uint32_t i = 3; i < 5; i++) {
+			if (!talker)
+				client_udp(&p, 10);
+			h->now_ns += 40 * SECOND_NS;
+			recorded(h, HOOK_INGRESS, i, 0);
+		}
+		if (talker)
+			client_udp(&p, 10);
+		else
+			packet_make_udp(&p, "10.0.0.2", "10.0.0.1", 443, 50000, 10);
+		recorded(h, HOOK_INGRESS, 5, 0);
+	}
+}
+
+static void first_packet_from_above(struct harness *h)
+{
+	struct flow_state s;
+
+	packet_make_udp(&p, "10.0.0.2", "10.0.0.1", 443, 50000, 10);
+	recorded(h, HOOK_EGRESS, 0, RECORD_FLOW_START);
+	client_udp(&p, 10);
+	recorded(h, HOOK_INGRESS, 1, 0);
+	assert_true(harness_flow(h, &p, &s));
+	assert_int_equal(s.packets[FLOW_DIR_FORWARD], 1);
+	assert_int_equal(s.packets[FLOW_DIR_REVERSE], 1);
+}
+
+/* With one place for all fingerprints. */
+static void anothers_fingerprint(struct harness *h)
+{
+	struct harness_options options = {.config = harness_config()};
+	struct harness *narrow;
+
+	(void)h;
+	options.config.newcomer_mask = 0;
+	narrow = harness_new(&options);
+	assert_non_null(narrow);
+	packet_make_udp(&p, "10.0.0.1", "10.0.0.2", 1000, 53, 10);
+	recorded(narrow, HOOK_INGRESS, 0, RECORD_FLOW_START);
+	packet_make_udp(&p, "10.0.0.1", "10.0.0.2", 1001, 53, 10);
+	recorded(narrow, HOOK_INGRESS, 0, RECORD_FLOW_START);
+	fixture_note(narrow, REASON_FLOW_CREATED, 0);
+	harness_free(narrow);
 }
 
 static void silence_of_newcomer(struct harness *h)
@@ -341,6 +398,9 @@ const struct fixture flow_fixtures[] = {
 	{"a new generation sends an undecided flow up anew", new_generation},
 	{"a new generation forgets newcomers too", new_generation_of_newcomer},
 	{"a UDP flow begins anew after a longer silence than flow_idle_ns", silence_udp},
+	{"a flow of which one end talks on is not silent", silence_of_one_way},
+	{"a first packet is counted for the direction it came from", first_packet_from_above},
+	{"another flow's fingerprint is not taken for one's own", anothers_fingerprint},
 	{"a newcomer's second packet after a long silence is a first one", silence_of_newcomer},
 	{"a TCP flow does not begin anew by silence", silence_tcp},
 	{"a SYN begins a flow anew, a repeated SYN does not", syn_again},
