@@ -32,6 +32,7 @@ if start_nginx; then
 	size=$(slow_size)
 	sleep 2
 	check_equal "a download under way stops when its class is blocked" "$size" "$(slow_size)"
+	check_that "it was not whole yet" "$size < 2000000"
 	check_that "what was dropped is counted" "$(counter dropped) > 0"
 	remove_rules
 	check "unblocked it goes on and ends" wait "$SLOW_PID"
