@@ -226,10 +226,9 @@ static int load_skeleton(const struct kernel *k, struct netmamba *skeleton, stru
 	/* -E2BIG is also what the verifier says of a program; libbpf's text tells them apart. */
 	if (err == -ENOMEM || (err == -E2BIG && !strstr(kernel_log_cause(), "prog '")))
 		return error_set(e, err,
-				 "not enough memory for the maps (max_flows %u, max_verdicts %u, "
-				 "max_endpoints %u): set them lower%s",
-				 k->config.max_flows, k->config.max_verdicts,
-				 k->config.max_endpoints, kernel_log_cause());
+				 "not enough memory for the maps (%u flows, %u verdicts): set "
+				 "max_flows or max_verdicts lower%s",
+				 k->config.max_flows, k->config.max_verdicts, kernel_log_cause());
 	if (err == -EPERM)
 		return error_set(e, err, "loading the BPF programs: %s; nmd must start as root%s",
 				 strerror(-err), kernel_log_cause());
