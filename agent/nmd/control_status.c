@@ -117,6 +117,7 @@ static json_t *agent_json(const struct agent *a)
 		{"verdicts_written", enforce->verdicts_written},
 		{"verdicts_full", enforce->verdicts_full},
 		{"verdicts_failed", enforce->verdicts_failed},
+		{"endpoints_failed", enforce->endpoints_failed},
 		{"verdicts_restarted", enforce->verdicts_replaced_by_start},
 		{"verdicts_swept", sweep_removed(a->sweep)},
 		{"hits", enforce->hits},

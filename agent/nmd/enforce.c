@@ -202,7 +202,8 @@ static void put_endpoint(struct enforce *e, const struct judgement *j, uint64_t 
 	    !zones_is_own(e->zones, source))
 		return;
 	memcpy(key.addr, lo_first ? info->key.addr_hi : info->key.addr_lo, sizeof(key.addr));
-	kernel_endpoint_put(e->kernel, &key, &v);
+	if (kernel_endpoint_put(e->kernel, &key, &v))
+		e->counters.endpoints_failed++;
 }
 
 static bool is_stale(const struct enforce *e, const struct flow_info *info)

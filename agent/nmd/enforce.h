@@ -25,6 +25,7 @@
 
 struct enforce_counters {
 	uint64_t judged_total, verdicts_written, verdicts_full, verdicts_failed;
+	uint64_t endpoints_failed;
 	uint64_t verdicts_replaced_by_start, judged_stale, hits;
 	uint64_t flows[MAX_CLASSES]; /* each flow once, by what is enforced */
 };
