@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Decisions to verdicts in the real map: classes, enforcement. */
 #include <bpf/bpf.h>
-#include "agent/nmd/attach.h"
 #include "agent/nmd/clock.h"
 #include "agent/nmd/enforce.h"
 #include "agent/nmd/kernel_maps.h"
-#include "tests/nmd/netns.h"
+#include "tests/nmd/one_kernel.h"
 
-static bool have_kernel;
-static char dir[64], pin_dir[128];
 static struct model model = {
 	.n_classes = 4,
 	.class_name = {"tor", "tls", "ssh", "mining"},
 	.calibration = {.threshold = {0.5f, 0.5f, 0.5f, 0.5f}, .watch_only = {[3] = true}}};
-static struct kernel *k;
 static struct classes classes;
 static struct zones zones;
 static struct protect protect;
@@ -64,7 +60,7 @@ static int forget_verdict(void *ctx, const struct flow_key *key, const struct ve
 	return kernel_verdict_delete(k, key);
 }
 
-/* One kernel side for all tests, emptied before each: loading it takes a second. */
+/* The map is emptied before each test. */
 static int begin(void **state)
 {
 	struct protect_port ssh = {IPPROTO_TCP, 22};
@@ -103,40 +99,6 @@ static int end(void **state)
 	enforce.program = NULL;
 	return 0;
 }
-
-static int open_all(void **state)
-{
-	(void)state;
-	have_kernel = netns_enter();
-	if (!have_kernel)
-		return 0;
-	snprintf(dir, sizeof(dir), "/tmp/nm-enforce-XXXXXX");
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(pin_dir, sizeof(pin_dir), "%s/run/bpf", dir);
-	k = open_kernel(pin_dir);
-	return 0;
-}
-
-static int close_all(void **state)
-{
-	struct error e;
-	unsigned removed;
-
-	(void)state;
-	if (!have_kernel)
-		return 0;
-	kernel_close(k);
-	attach_remove_all(pin_dir, &removed, &e);
-	return shell("rm -r %s", dir);
-}
-
-#define NEEDS_KERNEL                                                                               \
-	do {                                                                                       \
-		(void)state;                                                                       \
-		if (!have_kernel)                                                                  \
-			skip();                                                                    \
-	} while (0)
 
 static struct judged_flow flow(int class_index, enum decided_by by, enum ready_reason why)
 {

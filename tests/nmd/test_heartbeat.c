@@ -1,41 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the kernel is told of the agent, in the real map. */
-#include "agent/nmd/attach.h"
 #include "agent/nmd/clock.h"
 #include "agent/nmd/heartbeat.h"
-#include "tests/nmd/netns.h"
+#include "tests/nmd/one_kernel.h"
 
-static bool have_kernel;
-static char dir[64], pin_dir[128];
-static struct kernel *k;
 static struct heartbeat h;
-
-static int open_all(void **state)
-{
-	(void)state;
-	have_kernel = netns_enter();
-	if (!have_kernel)
-		return 0;
-	snprintf(dir, sizeof(dir), "/tmp/nm-heartbeat-XXXXXX");
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(pin_dir, sizeof(pin_dir), "%s/run/bpf", dir);
-	k = open_kernel(pin_dir);
-	return 0;
-}
-
-static int close_all(void **state)
-{
-	struct error e;
-	unsigned removed;
-
-	(void)state;
-	if (!have_kernel)
-		return 0;
-	kernel_close(k);
-	attach_remove_all(pin_dir, &removed, &e);
-	return shell("rm -r %s", dir);
-}
 
 static struct control in_kernel(void)
 {
@@ -55,13 +24,6 @@ static void start_after(struct control before, bool watch, bool endpoints)
 	if (heartbeat_start(&h, k, watch, 10, endpoints, &e))
 		fail_msg("%s", e.text);
 }
-
-#define NEEDS_KERNEL                                                                               \
-	do {                                                                                       \
-		(void)state;                                                                       \
-		if (!have_kernel)                                                                  \
-			skip();                                                                    \
-	} while (0)
 
 static void an_agent_that_starts_says_what_it_may_do(void **state)
 {

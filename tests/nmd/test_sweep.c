@@ -1,40 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which verdicts go, and when, from the real map. */
-#include "agent/nmd/attach.h"
 #include "agent/nmd/clock.h"
 #include "agent/nmd/sweep.h"
-#include "tests/nmd/netns.h"
-
-static bool have_kernel;
-static char dir[64], pin_dir[128];
-static struct kernel *k;
-
-static int open_all(void **state)
-{
-	(void)state;
-	have_kernel = netns_enter();
-	if (!have_kernel)
-		return 0;
-	snprintf(dir, sizeof(dir), "/tmp/nm-sweep-XXXXXX");
-	if (!mkdtemp(dir))
-		return -1;
-	snprintf(pin_dir, sizeof(pin_dir), "%s/run/bpf", dir);
-	k = open_kernel(pin_dir);
-	return 0;
-}
-
-static int close_all(void **state)
-{
-	struct error e;
-	unsigned removed;
-
-	(void)state;
-	if (!have_kernel)
-		return 0;
-	kernel_close(k);
-	attach_remove_all(pin_dir, &removed, &e);
-	return shell("rm -r %s", dir);
-}
+#include "tests/nmd/one_kernel.h"
 
 static int forget_verdict(void *ctx, const struct flow_key *key, const struct verdict *v)
 {
@@ -42,19 +10,12 @@ static int forget_verdict(void *ctx, const struct flow_key *key, const struct ve
 	return kernel_verdict_delete(k, key);
 }
 
-/* One kernel side for all tests, emptied before each: loading it takes a second. */
+/* The map is emptied before each test. */
 static int begin(void **state)
 {
 	(void)state;
 	return have_kernel ? kernel_verdict_walk(k, forget_verdict, NULL) : 0;
 }
-
-#define NEEDS_KERNEL                                                                               \
-	do {                                                                                       \
-		(void)state;                                                                       \
-		if (!have_kernel)                                                                  \
-			skip();                                                                    \
-	} while (0)
 
 static void put_counted(uint16_t port, uint64_t packets, uint64_t expires_ns)
 {
