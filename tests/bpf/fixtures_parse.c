@@ -130,12 +130,12 @@ static void v6_chain(struct packet *p, int n)
 
 static void v6_longest_chain(struct packet *p)
 {
-	v6_chain(p, MAX_EXTENSIONS);
+	v6_chain(p, 6);
 }
 
 static void v6_too_long_chain(struct packet *p)
 {
-	v6_chain(p, MAX_EXTENSIONS + 1);
+	v6_chain(p, 7);
 }
 
 static void v6_no_next(struct packet *p)
@@ -337,6 +337,137 @@ static void extension_past_packet(struct packet *p)
 	packet_bytes(p)[14 + 40 + 1] = 200;
 }
 
+/* Nothing behind the IP header can be found wrong. */
+static void esp_short_ihl(struct packet *p)
+{
+	v4_esp(p);
+	packet_bytes(p)[14] = 0x44;
+}
+
+static void icmp_past_ip(struct packet *p)
+{
+	unreachable(p);
+	packet_bytes(p)[17] = 27;
+}
+
+/* Its ports are whole in the frame only. */
+static void first_fragment_past_ip(struct packet *p)
+{
+	packet_ethernet(p);
+	packet_ipv4(p, V4_A, V4_B);
+	packet_ipv4_fragment(p, 5, 0, 1);
+	packet_proto(p, PROTO_TCP);
+	packet_payload(p, 7);
+	packet_end(p);
+	packet_padding(p, 33);
+}
+
+static void first_fragment_in_options(struct packet *p)
+{
+	packet_ethernet(p);
+	packet_ipv4(p, V4_A, V4_B);
+	packet_ipv4_fragment(p, 5, 0, 1);
+	packet_tcp(p, 50000, 443, TCP_ACK);
+	packet_tcp_options(p, 12);
+	p->len -= 8;
+	packet_end(p);
+	packet_padding(p, 8);
+}
+
+static void ah_past_ip(struct packet *p)
+{
+	packet_ethernet(p);
+	packet_ipv4(p, V4_A, V4_B);
+	packet_ah(p);
+	packet_proto(p, 50);
+	packet_end(p);
+	packet_bytes(p)[17] = 20 + 23;
+}
+
+static void extension_past_cut(struct packet *p)
+{
+	packet_ethernet(p);
+	packet_ipv6(p, V6_A, V6_B);
+	packet_ipv6_extension(p, PROTO_DEST_OPTIONS, 16);
+	packet_proto(p, 50);
+	packet_payload(p, 40);
+	packet_end(p);
+	p->len = 14 + 40 + 15;
+}
+
+static void v6_length_zero(struct packet *p)
+{
+	packet_ethernet(p);
+	packet_ipv6(p, V6_A, V6_B);
+	packet_udp(p, 50000, 443);
+	packet_end(p);
+	memset(packet_bytes(p) + p->ip_at + 4, 0, 2);
+}
+
+static void v6_fragment_reserved(struct packet *p)
+{
+	v6_atomic_fragment(p);
+	packet_bytes(p)[14 + 40 + 1] = 9;
+	packet_bytes(p)[14 + 40 + 3] = 6;
+}
+
+/* A first fragment would be allowed no more than its ports. */
+static void v6_fragment_reserved_tiny(struct packet *p)
+{
+	packet_ethernet(p);
+	packet_ipv6(p, V6_A, V6_B);
+	packet_ipv6_fragment(p, 77, 0, 0);
+	packet_proto(p, PROTO_TCP);
+	packet_payload(p, 8);
+	packet_end(p);
+	packet_bytes(p)[14 + 40 + 3] = 6;
+}
+
+static void v4_query(struct packet *p, const char *src, const char *dst, uint8_t type)
+{
+	packet_ethernet(p);
+	packet_ipv4(p, src, dst);
+	packet_icmp(p, type, 0, 77);
+	packet_payload(p, 12);
+	packet_end(p);
+}
+
+#define QUERY(name, type)                                                                          \
+	static void name##_request(struct packet *p)                                               \
+	{                                                                                          \
+		v4_query(p, V4_B, V4_A, type);                                                     \
+	}                                                                                          \
+	static void name##_reply(struct packet *p)                                                 \
+	{                                                                                          \
+		v4_query(p, V4_A, V4_B, (type) + 1);                                               \
+	}
+QUERY(timestamp, 13)
+QUERY(information, 15)
+QUERY(mask, 17)
+
+static void v6_query(struct packet *p, const char *src, const char *dst, uint8_t type)
+{
+	packet_ethernet(p);
+	packet_ipv6(p, src, dst);
+	packet_icmpv6(p, type, 0, 78);
+	packet_end(p);
+}
+
+static void v6_echo_request(struct packet *p)
+{
+	v6_query(p, V6_B, V6_A, 128);
+}
+
+static void v6_node_request(struct packet *p)
+{
+	v6_query(p, V6_B, V6_A, 139);
+}
+
+static void v6_node_reply(struct packet *p)
+{
+	v6_query(p, V6_A, V6_B, 140);
+}
+
 #define FOLLOWED REASON_UNDECIDED
 #define REFUSED  REASON_MALFORMED, 0, 0, 0, 0, 0, 0, 0, 0
 
@@ -364,8 +495,8 @@ const struct parse_fixture parse_fixtures[] = {
 	 TCP_SYN | TCP_ACK},
 	{"IPv6 extension headers are walked and belong to the header", v6_extensions, FOLLOWED, 6,
 	 50000, 443, 0, 0, 40 + 8 + 24 + 24 + 16 + 20, 4, TCP_SYN},
-	{"the longest chain of extension headers is walked", v6_longest_chain, FOLLOWED, 17, 50000,
-	 443, 0, 0, 40 + 8 * MAX_EXTENSIONS + 8, 0, 0},
+	{"the sixth extension header is walked", v6_longest_chain, FOLLOWED, 17, 50000, 443, 0, 0,
+	 40 + 8 * 6 + 8, 0, 0},
 	{"an atomic fragment is a whole packet", v6_atomic_fragment, FOLLOWED, 17, 50000, 443, 0, 0,
 	 40 + 8 + 8, 6, 0},
 	{"a jumbogram reaches to the end of the frame", v6_jumbo, FOLLOWED, 6, 50000, 443, 0, 0,
@@ -384,11 +515,33 @@ const struct parse_fixture parse_fixtures[] = {
 	 3 << 8 | 1, 0, 0, 28, 28, 0},
 	{"an ICMPv6 echo reply has its request's key", v6_echo_reply, FOLLOWED, 58, 78, 128 << 8, 0,
 	 0, 48, 0, 0},
+	{"a timestamp request is known by its identifier", timestamp_request, FOLLOWED, 1, 77,
+	 13 << 8, 0, 1, 28, 12, 0},
+	{"a timestamp reply has its request's key", timestamp_reply, FOLLOWED, 1, 77, 13 << 8, 0, 0,
+	 28, 12, 0},
+	{"an information request is known by its identifier", information_request, FOLLOWED, 1, 77,
+	 15 << 8, 0, 1, 28, 12, 0},
+	{"an information reply has its request's key", information_reply, FOLLOWED, 1, 77, 15 << 8,
+	 0, 0, 28, 12, 0},
+	{"an address mask request is known by its identifier", mask_request, FOLLOWED, 1, 77,
+	 17 << 8, 0, 1, 28, 12, 0},
+	{"an address mask reply has its request's key", mask_reply, FOLLOWED, 1, 77, 17 << 8, 0, 0,
+	 28, 12, 0},
+	{"an ICMPv6 echo request is known by its identifier", v6_echo_request, FOLLOWED, 58, 78,
+	 128 << 8, 0, 1, 48, 0, 0},
+	{"ICMPv6 node information has no identifier", v6_node_request, FOLLOWED, 58, 0, 139 << 8, 0,
+	 1, 48, 0, 0},
+	{"an ICMPv6 node information reply has its request's key", v6_node_reply, FOLLOWED, 58, 0,
+	 139 << 8, 0, 0, 48, 0, 0},
+	{"of a first fragment cut in its TCP options the rest is payload",
+	 first_fragment_in_options, FOLLOWED, 6, 50000, 443, 0, 0, 40, 4, TCP_ACK},
+	{"a fragment header's reserved byte is no length", v6_fragment_reserved, FOLLOWED, 17,
+	 50000, 443, 0, 0, 40 + 8 + 8, 6, 0},
 	{"ARP is not IP", arp, REASON_NOT_IP, 0, 0, 0, 0, 0, 0, 0, 0},
 	{"an 802.3 length is no ethertype", llc, REASON_NOT_IP, 0, 0, 0, 0, 0, 0, 0, 0},
 	{"three tags are not followed", three_tags, REASON_UNTRACKED, 0, 0, 0, 0, 0, 0, 0, 0},
-	{"a longer chain of extension headers is not followed", v6_too_long_chain, REASON_UNTRACKED,
-	 0, 0, 0, 0, 0, 0, 0, 0},
+	{"a seventh extension header is not followed", v6_too_long_chain, REASON_UNTRACKED, 0, 0, 0,
+	 0, 0, 0, 0, 0},
 	{"IPv6 with no next header is not followed", v6_no_next, REASON_UNTRACKED, 0, 0, 0, 0, 0, 0,
 	 0, 0},
 	{"a cut IPv4 header is malformed", v4_cut, REFUSED},
@@ -406,5 +559,14 @@ const struct parse_fixture parse_fixtures[] = {
 	{"a cut ICMP header is malformed", icmp_cut, REFUSED},
 	{"a cut extension header is malformed", extension_cut, REFUSED},
 	{"an extension header longer than the packet is malformed", extension_past_packet, REFUSED},
+	{"an IPv4 header length below 20 is malformed before any protocol", esp_short_ihl, REFUSED},
+	{"an ICMP header past the IP packet is malformed", icmp_past_ip, REFUSED},
+	{"a first fragment's ports past the IP packet are malformed", first_fragment_past_ip,
+	 REFUSED},
+	{"an authentication header past the IP packet is malformed", ah_past_ip, REFUSED},
+	{"an extension header past the cut is malformed", extension_past_cut, REFUSED},
+	{"a fragment header's reserved bits make no first fragment", v6_fragment_reserved_tiny,
+	 REFUSED},
+	{"an IPv6 length of 0 without a hop-by-hop header is malformed", v6_length_zero, REFUSED},
 };
 const size_t n_parse_fixtures = sizeof(parse_fixtures) / sizeof(parse_fixtures[0]);
