@@ -6,6 +6,19 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include "bpf/parse.h"
+
+/* Before so many of the next exchanges another CPU lets a packet of this cost through. */
+static _Thread_local int collisions;
+static _Thread_local uint64_t others_cost_ns;
+
+static __u64 exchange(__u64 *at, __u64 seen, __u64 wanted)
+{
+	if (collisions > 0 && collisions--)
+		__sync_fetch_and_add(at, others_cost_ns);
+	return __sync_val_compare_and_swap(at, seen, wanted);
+}
+#define __sync_val_compare_and_swap exchange
 #include "bpf/meter.h"
 
 #define SECOND_NS 1000000000ULL
@@ -79,6 +92,52 @@ static void a_clock_that_steps_back_does_not_open_the_meter(void **state)
 	assert_false(meter_conforms(&m, SECOND_NS - 5, 1000));
 }
 
+static void a_packet_costs_its_time_rounded_to_the_nearest_ns(void **state)
+{
+	static const struct {
+		uint64_t ps_per_byte, cost_ns;
+		uint32_t bytes;
+	} costs[] = {{499, 0, 1}, {500, 1, 1}, {1499, 1, 1}, {1500, 2, 1}, {1001, 1502, 1500}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(costs) / sizeof(costs[0]); i++) {
+		struct meter m = {.ps_per_byte = costs[i].ps_per_byte};
+
+		assert_true(meter_conforms(&m, SECOND_NS, costs[i].bytes));
+		assert_int_equal(m.tat_ns, SECOND_NS + costs[i].cost_ns);
+	}
+}
+
+/* However often the other CPU is the quicker, both packets are paid for. */
+static void a_collision_loses_no_byte(void **state)
+{
+	(void)state;
+	for (int n = 1; n <= 2 * METER_TRIES; n++) {
+		struct meter m = meter_of(1000000, 1000000);
+		int happened = n < METER_TRIES ? n : METER_TRIES;
+
+		m.tat_ns = SECOND_NS;
+		collisions = n;
+		others_cost_ns = 7000;
+		assert_true(meter_conforms(&m, SECOND_NS, 1000));
+		assert_int_equal(m.tat_ns, SECOND_NS + 7000 * happened + 1000000);
+		collisions = 0;
+	}
+}
+
+static void a_packet_that_lost_the_last_of_the_burst_does_not_pass(void **state)
+{
+	struct meter m = meter_of(1000000, 5000);
+
+	(void)state;
+	m.tat_ns = SECOND_NS + m.burst_ns;
+	collisions = 1;
+	others_cost_ns = 1;
+	assert_false(meter_conforms(&m, SECOND_NS, 1000));
+	assert_int_equal(m.tat_ns, SECOND_NS + m.burst_ns + 1);
+	assert_int_equal(collisions, 0);
+}
+
 struct crowd {
 	struct meter meter;
 	uint64_t passed;
@@ -115,6 +174,9 @@ int main(void)
 		cmocka_unit_test(a_burst_passes_at_once_and_then_the_rate),
 		cmocka_unit_test(idle_time_gives_no_credit_beyond_the_burst),
 		cmocka_unit_test(a_clock_that_steps_back_does_not_open_the_meter),
+		cmocka_unit_test(a_packet_costs_its_time_rounded_to_the_nearest_ns),
+		cmocka_unit_test(a_collision_loses_no_byte),
+		cmocka_unit_test(a_packet_that_lost_the_last_of_the_burst_does_not_pass),
 		cmocka_unit_test(two_cpus_share_one_rate),
 	};
 
