@@ -142,6 +142,22 @@ static struct store_filter net(const char *text)
 	return filter;
 }
 
+static void an_event_under_way_is_asked_the_same_words(void **state)
+{
+	struct flow_event event = event_of(7, "tor"), unsure = event_of(7, "tor");
+
+	(void)state;
+	unsure.by = DECIDED_THRESHOLD;
+	assert_true(store_matches(&(struct store_filter){0}, &event));
+	assert_true(store_matches(&(struct store_filter){.class_name = "tor"}, &event));
+	assert_false(store_matches(&(struct store_filter){.class_name = "tls"}, &event));
+	assert_false(store_matches(&(struct store_filter){.class_name = "tor"}, &unsure));
+	assert_true(store_matches(&(struct store_filter){.proto = "tcp"}, &event));
+	assert_false(store_matches(&(struct store_filter){.proto = "udp"}, &event));
+	assert_true(store_matches(&(struct store_filter){.action = "watch"}, &event));
+	assert_false(store_matches(&(struct store_filter){.action = "drop"}, &event));
+}
+
 static void a_net_is_either_end_in_the_prefix(void **state)
 {
 	struct store_filter half = net("10.0.0.128/25"), one = net("10.0.0.7/32");
@@ -186,8 +202,12 @@ static void a_flow_is_found_by_the_beginning_of_its_id(void **state)
 	assert_int_equal(store_find(store, "abcd", &event, &e), 0);
 	json_decref(event);
 	assert_int_equal(store_find(store, "abc", &event, &e), -ENOTUNIQ);
+	put(0xbfff000000000000, "tor");
+	assert_int_equal(store_find(store, "b", &event, &e), 0);
+	json_decref(event);
 	assert_int_equal(store_find(store, "ff", &event, &e), -ENOENT);
 	assert_int_equal(store_find(store, "", &event, &e), -EINVAL);
+	assert_int_equal(store_find(store, "abcd0000000000000", &event, &e), -EINVAL);
 	assert_int_equal(store_find(store, "abcd'; DROP TABLE events; --", &event, &e), -EINVAL);
 }
 
@@ -344,6 +364,151 @@ static void a_disk_that_is_full_from_the_start_costs_events_only(void **state)
 	umount(dir);
 }
 
+/* The connection that the store opened last, so that a test can lay tables of its own into it. */
+static sqlite3 *connection;
+
+static int on_connection(sqlite3 *db, const char **message, const void *api)
+{
+	(void)message;
+	(void)api;
+	connection = db;
+	return SQLITE_OK;
+}
+
+static void reopen_with(const char *sql)
+{
+	store_close(store);
+	sqlite3_auto_extension((void (*)(void))on_connection);
+	assert_int_equal(open_rows(100000), 0);
+	sqlite3_reset_auto_extension();
+	assert_int_equal(sqlite3_exec(connection, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+static int number(const char *sql)
+{
+	sqlite3_stmt *statement;
+	int value = -1;
+
+	assert_int_equal(sqlite3_prepare_v2(connection, sql, -1, &statement, NULL), SQLITE_OK);
+	if (sqlite3_step(statement) == SQLITE_ROW)
+		value = sqlite3_column_int(statement, 0);
+	sqlite3_finalize(statement);
+	return value;
+}
+
+static void counted(uint64_t written, uint64_t dropped)
+{
+	struct store_counters counters;
+
+	store_counters(store, &counters);
+	assert_int_equal(counters.written, written);
+	assert_int_equal(counters.dropped, dropped);
+}
+
+static void an_event_that_gets_no_transaction_is_counted(void **state)
+{
+	(void)state;
+	reopen_with("BEGIN");
+	put(1, "tor");
+	counted(0, 1);
+	assert_int_equal(sqlite3_exec(connection, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	put(2, "tor");
+	store_tick(store);
+	counted(1, 1);
+}
+
+static void an_event_that_cannot_be_inserted_is_counted_and_the_others_are_kept(void **state)
+{
+	(void)state;
+	reopen_with("CREATE TRIGGER refuse BEFORE INSERT ON events WHEN NEW.class = 'tls' "
+		    "BEGIN SELECT RAISE(ABORT, 'not this one'); END");
+	put(1, "tls");
+	put(2, "tor");
+	put(3, "tls");
+	store_tick(store);
+	counted(1, 2);
+	put(4, "tor");
+	store_tick(store);
+	counted(2, 2);
+	assert_int_equal(find(&(struct store_filter){0}, 10).n, 2);
+}
+
+static void events_of_a_transaction_that_was_undone_are_counted(void **state)
+{
+	(void)state;
+	reopen_with("CREATE TRIGGER undo BEFORE INSERT ON events WHEN NEW.class = 'tls' "
+		    "BEGIN SELECT RAISE(ROLLBACK, 'none of them'); END");
+	put(1, "tor");
+	put(2, "tor");
+	put(3, "tls");
+	store_tick(store);
+	counted(0, 3);
+	put(4, "tor");
+	store_tick(store);
+	counted(1, 3);
+	assert_int_equal(find(&(struct store_filter){0}, 10).n, 1);
+}
+
+static void events_of_a_failed_commit_are_counted_and_the_next_are_kept(void **state)
+{
+	(void)state;
+	reopen_with("PRAGMA foreign_keys = ON; CREATE TABLE parents (id INTEGER PRIMARY KEY);"
+		    "CREATE TABLE orphans (parent INTEGER REFERENCES parents (id)"
+		    " DEFERRABLE INITIALLY DEFERRED);"
+		    "CREATE TRIGGER orphan AFTER INSERT ON events WHEN NEW.class = 'tls' "
+		    "BEGIN INSERT INTO orphans VALUES (1); END");
+	put(1, "tor");
+	put(2, "tls");
+	store_tick(store);
+	counted(0, 2);
+	put(3, "tor");
+	store_tick(store);
+	counted(1, 2);
+	assert_int_equal(find(&(struct store_filter){0}, 10).n, 1);
+}
+
+static void a_store_of_a_newer_schema_is_moved_aside_whole(void **state)
+{
+	char aside[96];
+
+	(void)state;
+	snprintf(aside, sizeof(aside), "%s.damaged", path);
+	put(1, "tor");
+	put(2, "tor");
+	reopen_with("PRAGMA user_version = 2");
+	store_close(store);
+	assert_int_equal(open_rows(100), 0);
+	assert_int_equal(find(&(struct store_filter){0}, 10).n, 0);
+	put(3, "tor");
+	assert_int_equal(find(&(struct store_filter){0}, 10).n, 1);
+	assert_int_equal(sqlite3_open(aside, &connection), SQLITE_OK);
+	assert_int_equal(number("PRAGMA user_version"), 2);
+	assert_int_equal(number("SELECT count(*) FROM events"), 2);
+	sqlite3_close(connection);
+}
+
+static void a_limit_is_of_the_rows_that_the_filter_leaves(void **state)
+{
+	struct store_filter tor = {.class_name = "tor"}, all = {0};
+	struct found found = {0};
+	int64_t first;
+
+	(void)state;
+	for (uint64_t id = 1; id <= 100; id++)
+		put(id, id % 10 ? "tls" : "tor");
+	found = find(&tor, 3);
+	assert_int_equal(found.n, 3);
+	assert_string_equal(found.first, "0000000000000050");
+	assert_string_equal(found.last, "0000000000000064");
+	assert_int_equal(find(&tor, 0).n, 0);
+	memset(&found, 0, sizeof(found));
+	assert_int_equal(store_query(store, &all, 11, 5, on_row, &found, &e), 5);
+	assert_string_equal(found.first, "000000000000000b");
+	assert_string_equal(found.last, "000000000000000f");
+	assert_int_equal(store_start_of(store, &all, 0, &first, &e), 0);
+	assert_true(first == INT64_MAX);
+}
+
 static void no_rows_means_no_store(void **state)
 {
 	json_t *event;
@@ -366,6 +531,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(events_are_found_oldest_first_the_last_of_them_when_limited),
 		TEST(filters_are_those_of_the_words),
+		TEST(an_event_under_way_is_asked_the_same_words),
 		TEST(a_net_is_either_end_in_the_prefix),
 		TEST(a_later_judgement_of_a_flow_replaces_the_earlier),
 		TEST(a_flow_is_found_by_the_beginning_of_its_id),
@@ -376,6 +542,12 @@ int main(void)
 		TEST(a_data_base_in_other_hands_is_not_taken_for_damaged),
 		TEST(a_full_disk_is_counted_and_the_store_goes_on),
 		TEST(a_disk_that_is_full_from_the_start_costs_events_only),
+		TEST(an_event_that_gets_no_transaction_is_counted),
+		TEST(an_event_that_cannot_be_inserted_is_counted_and_the_others_are_kept),
+		TEST(events_of_a_transaction_that_was_undone_are_counted),
+		TEST(events_of_a_failed_commit_are_counted_and_the_next_are_kept),
+		TEST(a_store_of_a_newer_schema_is_moved_aside_whole),
+		TEST(a_limit_is_of_the_rows_that_the_filter_leaves),
 		TEST(no_rows_means_no_store),
 	};
 
