@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/nmd/clock.h"
+#include "bpf/flow_table.h"
 
 /* An open TCP connection may be silent for hours, and when it goes on it has no handshake left to
  * be judged by: its verdict is kept so many times longer. */
@@ -59,15 +60,8 @@ void sweep_free(struct sweep *s)
 
 static uint64_t hash_of(const struct flow_key *key)
 {
-	uint64_t word[sizeof(*key) / 8], hash = 0x9e3779b97f4a7c15ull;
+	uint64_t hash = flow_hash(key, 0);
 
-	_Static_assert(sizeof(*key) % 8 == 0, "the key is hashed by words");
-	memcpy(word, key, sizeof(word));
-	for (size_t i = 0; i < sizeof(word) / 8; i++) {
-		__uint128_t product = (__uint128_t)(hash ^ word[i]) * 0xd6e8feb86659fd93ull;
-
-		hash = (uint64_t)product ^ (uint64_t)(product >> 64);
-	}
 	return hash ? hash : 1;
 }
 
