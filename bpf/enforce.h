@@ -83,6 +83,12 @@ static __always_inline void count_decided(enum reason reason, __u32 class_id, __
 		count_row(RULE_ROW(rule_id), bytes);
 }
 
+/* What the agent wrote, bounded: an id that does not exist is the unknown class's. */
+static __always_inline __u32 class_bounded(__u16 class_id)
+{
+	return class_id < MAX_CLASSES ? class_id : CLASS_UNKNOWN;
+}
+
 static __always_inline const struct policy_entry *policy_entry_of(__u32 zone_id, __u32 class_id)
 {
 	__u32 index = policy_index(zone_id, class_id);
@@ -105,8 +111,8 @@ static __always_inline const struct policy_action *policy_of(__u32 zone_id, __u3
  */
 static __always_inline bool verdict_outlives_syn(struct at at, const struct verdict *verdict)
 {
-	__u32 class_id = verdict->class_id < MAX_CLASSES ? verdict->class_id : CLASS_UNKNOWN;
-	const struct policy_entry *entry = policy_entry_of(verdict->zone_id, class_id);
+	const struct policy_entry *entry =
+		policy_entry_of(verdict->zone_id, class_bounded(verdict->class_id));
 
 	if (!entry || !(action_acts(&entry->by_hook[HOOK_INGRESS]) ||
 			action_acts(&entry->by_hook[HOOK_EGRESS])))
@@ -118,7 +124,7 @@ static __always_inline bool verdict_outlives_syn(struct at at, const struct verd
 static __always_inline enum reason enforce_verdict(struct at at, struct packet *p,
 						   struct verdict *verdict)
 {
-	__u32 class_id = verdict->class_id < MAX_CLASSES ? verdict->class_id : CLASS_UNKNOWN;
+	__u32 class_id = class_bounded(verdict->class_id);
 	__u32 zone_id = verdict->zone_id;
 	const struct policy_action *a = policy_of(zone_id, class_id, at.hook);
 	enum reason reason = REASON_PASSED;
@@ -168,7 +174,7 @@ static __always_inline enum reason enforce_endpoint(struct at at, const struct p
 	known = bpf_map_lookup_elem(&endpoints, &key);
 	if (!known || known->expires_ns < p->info.now_ns)
 		return REASON_UNDECIDED;
-	class_id = known->class_id < MAX_CLASSES ? known->class_id : CLASS_UNKNOWN;
+	class_id = class_bounded(known->class_id);
 	zone_id = zone_of(key.addr);
 	a = policy_of(zone_id, class_id, at.hook);
 	if (!a)
