@@ -167,7 +167,10 @@ int policy_state_add(struct policy_state *ps, int64_t now_s, const char *by,
 		     struct error *e)
 {
 	char summary[POLICY_SUMMARY];
-	struct step step = {by, summary, now_s, (uint32_t)rule->confirm_s, false, false};
+	struct step step = {.by = by,
+			    .summary = summary,
+			    .now_s = now_s,
+			    .confirm_s = (uint32_t)rule->confirm_s};
 	struct policy *next;
 	int id, rc = refuse_while_pending(ps, now_s, e);
 
@@ -190,7 +193,7 @@ int policy_state_remove(struct policy_state *ps, int64_t now_s, const char *by, 
 			struct policy_change *ret_change, struct error *e)
 {
 	char summary[POLICY_SUMMARY], text[POLICY_SUMMARY - 16] = "";
-	struct step step = {by, summary, now_s, 0, false, false};
+	struct step step = {.by = by, .summary = summary, .now_s = now_s};
 	const struct policy_rule *rule = policy_rule_find(ps->current, id);
 	struct policy *next;
 	int rc = refuse_while_pending(ps, now_s, e);
@@ -216,7 +219,7 @@ int policy_state_apply(struct policy_state *ps, int64_t now_s, const char *by,
 		       struct policy_change *ret_change, struct error *e)
 {
 	char summary[POLICY_SUMMARY];
-	struct step step = {by, summary, now_s, confirm_s, false, false};
+	struct step step = {.by = by, .summary = summary, .now_s = now_s, .confirm_s = confirm_s};
 	struct policy *next;
 	int rc = refuse_while_pending(ps, now_s, e);
 
@@ -269,7 +272,7 @@ int policy_state_rollback(struct policy_state *ps, int64_t now_s, const char *by
 			  struct policy_change *ret_change, struct error *e)
 {
 	char summary[POLICY_SUMMARY];
-	struct step step = {by, summary, now_s, 0, false, false};
+	struct step step = {.by = by, .summary = summary, .now_s = now_s};
 	struct policy *old;
 	int rc;
 
@@ -307,7 +310,7 @@ int policy_state_confirm(struct policy_state *ps, uint32_t *ret_version, struct 
 static bool undo_unconfirmed(struct policy_state *ps, int64_t now_s)
 {
 	char summary[POLICY_SUMMARY];
-	struct step step = {AGENT_ITSELF, summary, now_s, 0, false, true};
+	struct step step = {.by = AGENT_ITSELF, .summary = summary, .now_s = now_s, .must = true};
 	struct policy_change change;
 	struct error e = {0};
 	uint32_t version = ps->pointer.revert_to;
@@ -329,7 +332,11 @@ static bool undo_unconfirmed(struct policy_state *ps, int64_t now_s)
 static bool end_rules(struct policy_state *ps, int64_t now_s)
 {
 	char summary[POLICY_SUMMARY] = "", text[160];
-	struct step step = {AGENT_ITSELF, summary, now_s, 0, ps->pointer.confirm_at_s != 0, true};
+	struct step step = {.by = AGENT_ITSELF,
+			    .summary = summary,
+			    .now_s = now_s,
+			    .keep_pending = ps->pointer.confirm_at_s != 0,
+			    .must = true};
 	struct policy_change change = {0};
 	struct error e = {0};
 	struct policy *next = NULL;
