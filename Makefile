@@ -152,7 +152,7 @@ bench-classify: $(BUILD)/nmctl $(BUILD)/tests/bench/classify
 
 # Tools of the tests in namespaces: replayed captures and steady load, counted at the far side.
 TOOLS := $(BUILD)/tests/tools/replay $(BUILD)/tests/tools/load
-$(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,tests/tools/netns.c tests/tools/packet_view.c tests/tools/frames.c) $(call lib,flow)
+$(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,tests/tools/netns.c tests/tools/packet_view.c tests/tools/frames.c) $(call lib,event) $(call lib,flow)
 	@mkdir -p $(@D)
 	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_FLOW)
 

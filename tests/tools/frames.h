@@ -75,4 +75,3 @@ struct frame_flow *frames_find_flow(struct frames *f, const struct packet_view *
 /* "tcp 10.0.0.1:50000 > 10.0.0.2:443" */
 void frame_flow_name(const struct frame_flow *flow, char *buffer, size_t size);
 void endpoint_text(const struct endpoint *e, char ret_text[46]);
-const char *proto_text(uint8_t proto, char buffer[8]);

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include "agent/event/event.h"
 #include "tests/tools/frames.h"
 
 #define MAX_EXTENSIONS 8
@@ -87,28 +88,12 @@ void endpoint_text(const struct endpoint *e, char ret_text[46])
 		inet_ntop(AF_INET6, e->addr, ret_text, 46);
 }
 
-const char *proto_text(uint8_t proto, char buffer[8])
-{
-	switch (proto) {
-	case IPPROTO_TCP:
-		return "tcp";
-	case IPPROTO_UDP:
-		return "udp";
-	case IPPROTO_ICMP:
-		return "icmp";
-	case IPPROTO_ICMPV6:
-		return "icmp6";
-	}
-	snprintf(buffer, 8, "%u", proto);
-	return buffer;
-}
-
 void frame_flow_name(const struct frame_flow *flow, char *buffer, size_t size)
 {
 	char client[46], server[46], number[8];
 
 	endpoint_text(&flow->client, client);
 	endpoint_text(&flow->server, server);
-	snprintf(buffer, size, "%s %s:%u > %s:%u", proto_text(flow->proto, number), client,
+	snprintf(buffer, size, "%s %s:%u > %s:%u", event_proto_name(flow->proto, number), client,
 		 flow->client.port, server, flow->server.port);
 }

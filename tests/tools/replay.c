@@ -30,6 +30,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "agent/event/event.h"
 #include "tests/tools/frames.h"
 #include "tests/tools/netns.h"
 
@@ -144,7 +145,7 @@ static void report_flow(const struct frame_flow *flow)
 	       "\"dport\":%u,\"sent\":%lu,\"arrived\":%lu,\"client_sent\":%lu,\"client_arrived\":%"
 	       "lu,"
 	       "\"server_sent\":%lu,\"server_arrived\":%lu,\"arrived_bytes\":%lu}\n",
-	       name, proto_text(flow->proto, number), client, flow->client.port, server,
+	       name, event_proto_name(flow->proto, number), client, flow->client.port, server,
 	       flow->server.port, c->sent + s->sent, c->arrived + s->arrived, c->sent, c->arrived,
 	       s->sent, s->arrived, c->arrived_bytes + s->arrived_bytes);
 }
