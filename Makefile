@@ -48,6 +48,7 @@ EVENT_SRC  := $(wildcard agent/event/*.c)
 WIRE_SRC   := $(wildcard agent/wire/*.c)
 NMD_SRC    := $(filter-out agent/nmd/nmd.c,$(wildcard agent/nmd/*.c))
 NMCTL_SRC  := $(filter-out agent/nmctl/nmctl.c,$(wildcard agent/nmctl/*.c))
+NMTRAIN_SRC := $(filter-out agent/nmtrain/nmtrain.c,$(wildcard agent/nmtrain/*.c))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 lib = $(BUILD)/lib$(1).a
@@ -56,8 +57,9 @@ LIBS_MODEL  := -lopenblas -ljansson -lsodium -lm
 LIBS_FLOW   := -lbpf -lpcap
 LIBS_NMD    := -lxdp -lbpf -lnl-3 -levent -lsqlite3 -lsystemd -linih -ljansson
 LIBS_NMCTL  := -lsmartcols -lbpf -lcap -ljansson
+LIBS_NMTRAIN := -lzstd -linih -ljansson -lsodium
 
-all: $(BUILD)/nmd $(BUILD)/nmctl
+all: $(BUILD)/nmd $(BUILD)/nmctl $(if $(wildcard agent/nmtrain/nmtrain.c),$(BUILD)/nmtrain)
 	@:
 
 define archive
@@ -71,6 +73,7 @@ $(eval $(call archive,event,$(EVENT_SRC)))
 $(eval $(call archive,wire,$(WIRE_SRC)))
 $(eval $(call archive,nmd,$(NMD_SRC)))
 $(eval $(call archive,nmctl,$(NMCTL_SRC)))
+$(eval $(call archive,nmtrain,$(NMTRAIN_SRC)))
 
 ARCHIVES_model  := $(call lib,model)
 ARCHIVES_golden := $(call lib,flow) $(call lib,model)
@@ -81,6 +84,7 @@ ARCHIVES_wire   := $(call lib,wire)
 ARCHIVES_bpf    := $(call lib,flow)
 ARCHIVES_nmd    := $(call lib,nmd) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
 ARCHIVES_nmctl  := $(call lib,nmctl) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
+ARCHIVES_nmtrain := $(call lib,nmtrain) $(call lib,flow) $(call lib,model)
 # bpf: its archive once more, behind the harness that needs it
 LINK_model  := $(LIBS_MODEL)
 LINK_golden := $(LIBS_FLOW) $(LIBS_MODEL)
@@ -91,11 +95,14 @@ LINK_wire   := -ljansson
 LINK_bpf    := $(call lib,flow) $(LIBS_FLOW)
 LINK_nmd    := $(LIBS_NMD) $(LIBS_FLOW) $(LIBS_MODEL)
 LINK_nmctl  := $(LIBS_NMCTL) $(LIBS_FLOW) $(LIBS_MODEL)
+LINK_nmtrain := $(LIBS_NMTRAIN) $(LIBS_FLOW) $(LIBS_MODEL)
 
 $(BUILD)/nmd: $(BUILD)/obj/agent/nmd/nmd.o $(ARCHIVES_nmd)
 	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LINK_nmd)
 $(BUILD)/nmctl: $(BUILD)/obj/agent/nmctl/nmctl.o $(ARCHIVES_nmctl)
 	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LINK_nmctl)
+$(BUILD)/nmtrain: $(BUILD)/obj/agent/nmtrain/nmtrain.o $(ARCHIVES_nmtrain)
+	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LINK_nmtrain)
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -113,7 +120,7 @@ $(BUILD)/obj/agent/nmd/links.o: CPPFLAGS += $(shell pkg-config --cflags libnl-3.
 $(call obj,$(wildcard tests/bpf/*.c tests/bench/*.c)): $(SKEL)
 
 # ---- tests: tests/LAYER/test_*.c links the layer's archive and what that layer may use ----------
-TEST_LAYERS := model golden flow policy event wire bpf nmd nmctl
+TEST_LAYERS := model golden flow policy event wire bpf nmd nmctl nmtrain
 define layer_tests
 TESTS_$(1) := $$(patsubst %.c,$$(BUILD)/%,$$(wildcard tests/$(1)/test_*.c))
 $$(TESTS_$(1)): $$(BUILD)/tests/$(1)/%: $$(BUILD)/obj/tests/$(1)/%.o $$(ARCHIVES_$(1))
@@ -193,7 +200,7 @@ fuzz-%:
 # ---- everything else ----------------------------------------------------------------------------
 DEPS := gcc make clang llvm bpftool pkg-config libc6-dev libbpf-dev libxdp-dev libnl-3-dev \
 	libjansson-dev libevent-dev libpcap-dev libsmartcols-dev libsqlite3-dev libsystemd-dev libinih-dev \
-	libopenblas-dev libsodium-dev libcap-dev libcmocka-dev iproute2 ethtool
+	libopenblas-dev libzstd-dev libsodium-dev libcap-dev libcmocka-dev iproute2 ethtool
 
 # Live programs of the tests in namespaces. None of these packages starts a daemon when installed:
 # this may be a host in use. nginx and tor would, so they are unpacked beside the build and never

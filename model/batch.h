@@ -12,9 +12,14 @@
 struct batch {
 	struct sample_shape shape;
 	uint32_t n, capacity;
-	float *bytes; /* (n, P * (H + Y)), scaled: b * byte_scale + byte_offset */
-	float *sizes; /* (n, S), clipped, signed ones shifted; padding as in tokens.h */
-	float *iats;  /* (n, S), 1 / (1 + 1 / (1 + t)); padding 1 */
+	uint32_t n_tokens; /* L, the whole sequence: (S + 1) + (S + 1) + (byte tokens + 1) */
+	uint8_t *bytes;    /* (n, P * (H + Y)), debiased */
+	float *sizes;      /* (n, S), clipped, signed ones shifted; padding as in tokens.h */
+	float *iats;       /* (n, S), as in tokens.h */
+	/* Which tokens of the whole sequence each flow has, in the order in which the network reads
+	 * them: all, or with `packed` those that exist. The three CLS are always among them. */
+	uint16_t *places;   /* (n, L) */
+	uint16_t *n_places; /* (n) */
 };
 
 static inline bool sample_shape_equal(const struct sample_shape *a, const struct sample_shape *b)
@@ -24,9 +29,13 @@ static inline bool sample_shape_equal(const struct sample_shape *a, const struct
 	       a->bidirectional == b->bidirectional;
 }
 
-int batch_new(const struct token_config *tokens, uint32_t capacity, struct batch **ret_batch);
+int batch_new(const struct token_config *tokens, uint32_t stride, uint32_t capacity,
+	      struct batch **ret_batch);
 void batch_free(struct batch *b); /* accepts NULL */
 void batch_reset(struct batch *b);
+
+/* Flow i has every token of the sequence, in order. */
+void batch_place_all(struct batch *b, uint32_t i);
 
 /* Adds one flow's tokens (model/tokens.c). -ENOSPC when full, -EINVAL when the shapes differ. */
 int batch_add(struct batch *b, const struct token_config *tokens, const struct flow_sample *sample);

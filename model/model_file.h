@@ -52,7 +52,7 @@ enum debias_bit {
 enum ood_score { OOD_ENERGY, OOD_MAX_LOGIT, OOD_MAX_PROBABILITY, OOD_ENTROPY };
 
 struct architecture {
-	char backbone[16];  /* "mamba" */
+	char backbone[16];  /* "mamba" or "attention" */
 	uint32_t embed_dim; /* D */
 	uint32_t depth;
 	uint32_t d_state; /* N */
@@ -60,12 +60,21 @@ struct architecture {
 	uint32_t expand;  /* E = expand * D */
 	uint32_t dt_rank; /* R = ceil(D / 16) */
 	uint32_t stride;
+	uint32_t heads; /* attention only; divides embed_dim */
 	bool head_bias;
+	/* How bytes become tokens: "stride", a linear map of their values as in the paper, or
+	 * "table", a learned vector for each value of each of the stride's bytes. */
+	bool byte_table;
+	/* Sizes and times: "sinusoid" of the value as in the paper, or "projected", a learned
+	 * linear map of that sinusoid. */
+	bool project_values;
 };
 
 struct token_config {
 	struct sample_shape shape;
-	bool packed; /* refused until an engine can run it */
+	bool packed; /* only tokens that exist, in their places, instead of padding */
+	/* Times: "ratio", 1 / (1 + 1 / (1 + t)) as in the paper, or "log", 100 log10(1 + t / 1 us) */
+	bool iat_log;
 	float byte_scale, byte_offset;
 	uint32_t debias; /* enum debias_bit */
 };

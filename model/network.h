@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The network on the operators of ops.h: embedding, encoder, classifier, forward and backward; used
+ * by the CPU engine, by fine-tuning and by pre-training. It knows no files, losses or loops.
+ *
+ * A pass takes n_flows of a batch from first on. Each flow is the tokens that its places name
+ * (batch.h): all of them, only those that exist (packed), or those that pre-training left.
+ *
+ * struct pass owns the buffers of one pass, and is used by one thread; a network is immutable and
+ * shared. Weights and gradients are struct network_weights: pointers into a model file's tensors or
+ * into one block (layout.h); nothing writes through those of weights.
+ */
+#pragma once
+#include "model/batch.h"
+#include "model/block.h"
+#include "model/layout.h"
+
+struct network {
+	struct architecture architecture;
+	struct token_config tokens;
+	uint32_t n_classes;
+	const struct block_kind *kind;
+	struct block_shape shape;
+	size_t S, n_byte_tokens, L; /* sizes; byte tokens and all tokens when nothing is left out */
+};
+
+struct network_weights {
+	float *byte_cls, *size_cls, *iat_cls;
+	float *byte_indicator, *size_indicator, *iat_indicator;
+	float *position;
+	float *stride, *stride_bias; /* byte_embed.proj */
+	float *table;                /* byte_embed.table; NULL with stride */
+	float *size_proj, *size_bias, *iat_proj, *iat_bias; /* NULL unless values are projected */
+	struct block_weights block[MODEL_MAX_DEPTH];
+	float *norm_f;
+	float *head, *head_bias; /* NULL in pre-training; head_bias also without one */
+};
+
+void network_init(struct network *net, const struct architecture *a,
+		  const struct token_config *tokens, uint32_t n_classes, bool training);
+
+/* find returns NULL for a tensor that is not there; every one that the architecture needs is. */
+void network_bind(struct network_weights *w, const struct network *net,
+		  float *(*find)(void *ctx, const char *name), void *ctx);
+/* The same for one block of values in a layout's order. */
+void network_bind_block(struct network_weights *w, const struct network *net,
+			const struct layout *layout, float *values);
+
+/*
+ * Called during a pass with intermediates: "tokens", "out" and "residual" of each block, "norm_f",
+ * each (rows, D), and "pooled" (n_flows, D).
+ */
+typedef void (*tap_fn)(void *ctx, const char *name, uint32_t block, const float *values,
+		       uint32_t first_flow, uint32_t n_flows);
+
+struct pass {
+	const struct network *net;
+	uint32_t max_flows, n_flows;
+	size_t *start;         /* struct rows.start */
+	uint16_t *place;       /* (rows) which token of the whole sequence a row is */
+	size_t *cls;           /* (n_flows, 3): rows of size, iat and byte CLS */
+	float *residual;       /* (blocks + 1; rows, D); without training one for all */
+	float *u;              /* (blocks + 1; rows, D), likewise: u of the last is norm_f's output */
+	float *h;              /* (rows, D) */
+	float *pooled;         /* (n_flows, D) */
+	const float *drop;     /* NULL, or (depth, n_flows): what a block's output is multiplied by */
+	tap_fn tap;
+	void *tap_ctx;
+	struct pass_buffers *buffers; /* private */
+};
+
+/* Buffers for up to max_flows whole flows. -ENOMEM. */
+int pass_new(const struct network *net, uint32_t max_flows, struct pass **ret_pass);
+void pass_free(struct pass *p); /* accepts NULL */
+
+/* Fills start, place, cls, then runs up to norm_f: the result is pass_output. */
+void network_encode(struct pass *p, const struct network_weights *w, const struct batch *batch,
+		    uint32_t first, uint32_t n_flows);
+const float *pass_output(const struct pass *p); /* (rows, D) */
+/* d_output (rows, D) is used up. Adds to d. Follows network_encode of the same flows. */
+void network_encode_backward(struct pass *p, const struct network_weights *w,
+			     struct network_weights *d, const struct batch *batch, uint32_t first,
+			     float *d_output);
+
+/* logits (n_flows, n_classes) from pass_output: head of the sum of the CLS tokens. */
+void network_classify(struct pass *p, const struct network_weights *w, float *logits);
+/* The whole way back from logits to the embedding. */
+void network_classify_backward(struct pass *p, const struct network_weights *w,
+			       struct network_weights *d, const struct batch *batch, uint32_t first,
+			       const float *d_logits);
