@@ -27,8 +27,15 @@ LANES_INLINE void load_A(lanes *A, const float *A_log, size_t N, unsigned n)
 	}
 }
 
-LANES_INLINE void scan_lanes(float *out, const struct scan_inputs *in, size_t row, size_t e,
-			     size_t L, size_t E, size_t N, unsigned n)
+LANES_INLINE void store_states(float *states, const lanes *s, size_t N, unsigned n)
+{
+	for (size_t k = 0; k < N; k++)
+		lanes_store(states + k * n, &s[k], n);
+}
+
+/* states: NULL, or the first chunk's; there and in `s`, a state's n channels lie together. */
+LANES_INLINE void scan_lanes(float *out, float *states, const struct scan_inputs *in, size_t row,
+			     size_t e, size_t L, size_t E, size_t N, unsigned n)
 {
 	lanes A[MODEL_MAX_STATE], s[MODEL_MAX_STATE], D, bias;
 
@@ -41,6 +48,10 @@ LANES_INLINE void scan_lanes(float *out, const struct scan_inputs *in, size_t ro
 		const float *B = in->bc + t * in->bc_stride, *C = B + N;
 		lanes x, z, dt, dt_x, y;
 
+		if (states && (t - row) % SCAN_CHUNK == 0) {
+			store_states(states + e * N, s, N, n);
+			states += E * N;
+		}
 		lanes_load(&x, in->x + t * E + e, n);
 		lanes_load(&z, in->z + t * E + e, n);
 		lanes_load(&dt, in->dt + t * E + e, n);
@@ -63,19 +74,21 @@ LANES_INLINE void scan_lanes(float *out, const struct scan_inputs *in, size_t ro
 }
 
 /* The official d_state is 16: a constant spares the loop its remainder. */
-SIMD_CLONES void scan_forward(float *out, const struct scan_inputs *in, size_t B, size_t L,
-			      size_t E, size_t N)
+SIMD_CLONES void scan_forward(float *out, float *states, const struct scan_inputs *in, size_t B,
+			      size_t L, size_t E, size_t N)
 {
 	size_t whole = E - E % LANES;
 
 	for (size_t b = 0; b < B; b++) {
+		float *first = states ? states + b * scan_chunks(L) * E * N : NULL;
+
 		for (size_t e = 0; e < whole; e += LANES) {
 			if (N == 16)
-				scan_lanes(out, in, b * L, e, L, E, 16, LANES);
+				scan_lanes(out, first, in, b * L, e, L, E, 16, LANES);
 			else
-				scan_lanes(out, in, b * L, e, L, E, N, LANES);
+				scan_lanes(out, first, in, b * L, e, L, E, N, LANES);
 		}
 		if (whole < E)
-			scan_lanes(out, in, b * L, whole, L, E, N, E % LANES);
+			scan_lanes(out, first, in, b * L, whole, L, E, N, E % LANES);
 	}
 }
