@@ -12,13 +12,14 @@
 struct batch {
 	struct sample_shape shape;
 	uint32_t n, capacity;
+	uint32_t stride;   /* bytes of a byte token */
 	uint32_t n_tokens; /* L, the whole sequence: (S + 1) + (S + 1) + (byte tokens + 1) */
 	uint8_t *bytes;    /* (n, P * (H + Y)), debiased */
 	float *sizes;      /* (n, S), clipped, signed ones shifted; padding as in tokens.h */
 	float *iats;       /* (n, S), as in tokens.h */
 	/* Which tokens of the whole sequence each flow has, in the order in which the network reads
 	 * them: all, or with `packed` those that exist. The three CLS are always among them. */
-	uint16_t *places;   /* (n, L) */
+	uint16_t *places;   /* (n, L); all in a new batch */
 	uint16_t *n_places; /* (n) */
 };
 

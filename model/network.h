@@ -24,13 +24,14 @@ struct network {
 	size_t S, n_byte_tokens, L; /* sizes; byte tokens and all tokens when nothing is left out */
 };
 
+enum modality { MODALITY_SIZE, MODALITY_IAT, MODALITY_BYTE, MODALITIES };
+
 struct network_weights {
-	float *byte_cls, *size_cls, *iat_cls;
-	float *byte_indicator, *size_indicator, *iat_indicator;
+	float *cls[MODALITIES], *indicator[MODALITIES];
 	float *position;
-	float *stride, *stride_bias; /* byte_embed.proj */
-	float *table;                /* byte_embed.table; NULL with stride */
-	float *size_proj, *size_bias, *iat_proj, *iat_bias; /* NULL unless values are projected */
+	float *proj[MODALITIES], *proj_bias[MODALITIES]; /* bytes: the stride's; NULL if there is
+							    none */
+	float *table;                                    /* byte_embed.table; NULL with stride */
 	struct block_weights block[MODEL_MAX_DEPTH];
 	float *norm_f;
 	float *head, *head_bias; /* NULL in pre-training; head_bias also without one */
@@ -55,36 +56,36 @@ typedef void (*tap_fn)(void *ctx, const char *name, uint32_t block, const float 
 
 struct pass {
 	const struct network *net;
-	uint32_t max_flows, n_flows;
-	size_t *start;         /* struct rows.start */
-	uint16_t *place;       /* (rows) which token of the whole sequence a row is */
-	size_t *cls;           /* (n_flows, 3): rows of size, iat and byte CLS */
-	float *residual;       /* (blocks + 1; rows, D); without training one for all */
-	float *u;              /* (blocks + 1; rows, D), likewise: u of the last is norm_f's output */
-	float *h;              /* (rows, D) */
-	float *pooled;         /* (n_flows, D) */
-	const float *drop;     /* NULL, or (depth, n_flows): what a block's output is multiplied by */
+	size_t max_rows, n_rows;
+	uint32_t max_flows, n_flows, first_flow;
+	size_t *start;     /* (n_flows + 1): flow b has rows start[b] .. start[b + 1] - 1 */
+	uint16_t *place;   /* (rows) which token of the whole sequence a row is */
+	size_t *cls;       /* (n_flows, MODALITIES): rows of the CLS tokens */
+	float *h;          /* (rows, D) */
+	float *pooled;     /* (n_flows, D): sum of the CLS tokens */
+	const float *drop; /* NULL, or (depth, n_flows): what a block's output is multiplied by */
 	tap_fn tap;
 	void *tap_ctx;
 	struct pass_buffers *buffers; /* private */
 };
 
-/* Buffers for up to max_flows whole flows. -ENOMEM. */
-int pass_new(const struct network *net, uint32_t max_flows, struct pass **ret_pass);
+/* Buffers for up to max_flows flows of max_rows tokens together; max_rows >= L. -ENOMEM. */
+int pass_new(const struct network *net, uint32_t max_flows, size_t max_rows,
+	     struct pass **ret_pass);
 void pass_free(struct pass *p); /* accepts NULL */
+/* How many flows of batch[first .. end) fit one pass: at least 1 when there is one. */
+uint32_t pass_fit(const struct pass *p, const struct batch *batch, uint32_t first, uint32_t end);
 
 /* Fills start, place, cls, then runs up to norm_f: the result is pass_output. */
 void network_encode(struct pass *p, const struct network_weights *w, const struct batch *batch,
 		    uint32_t first, uint32_t n_flows);
 const float *pass_output(const struct pass *p); /* (rows, D) */
-/* d_output (rows, D) is used up. Adds to d. Follows network_encode of the same flows. */
+/* d_output (rows, D). Adds to d. Follows network_encode of the same flows. */
 void network_encode_backward(struct pass *p, const struct network_weights *w,
-			     struct network_weights *d, const struct batch *batch, uint32_t first,
-			     float *d_output);
+			     struct network_weights *d, const float *d_output);
 
 /* logits (n_flows, n_classes) from pass_output: head of the sum of the CLS tokens. */
 void network_classify(struct pass *p, const struct network_weights *w, float *logits);
 /* The whole way back from logits to the embedding. */
 void network_classify_backward(struct pass *p, const struct network_weights *w,
-			       struct network_weights *d, const struct batch *batch, uint32_t first,
-			       const float *d_logits);
+			       struct network_weights *d, const float *d_logits);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Tokens from numbers (arXiv 2601.21792, embedding): the sinusoid of a VALUE, not of a place, and
- * what is added to every token. The stride embedding of bytes is linear_forward with n_in = stride.
+ * Tokens from numbers: the sinusoid of a VALUE, not of a place (arXiv 2601.21792, embedding), and a
+ * learned vector for each byte value. The stride embedding of the paper is linear_forward with n_in
+ * = stride.
  */
 #include <math.h>
 #include <string.h>
@@ -18,49 +19,40 @@ void sinusoid_frequency(float *frequency, size_t D)
 }
 
 /* libm's sine: raw sizes reach 3000 radians, where fast ones fail. */
-static void sinusoid(float *token, float value, const float *frequency, size_t D)
+void sinusoid_forward(float *out, float value, const float *frequency, size_t D)
 {
 	for (size_t i = 0; i < D; i += 2) {
 		float angle = value * frequency[i / 2];
 
-		token[i] = sinf(angle);
+		out[i] = sinf(angle);
 		if (i + 1 < D)
-			token[i + 1] = cosf(angle);
+			out[i + 1] = cosf(angle);
 	}
 }
 
-/* Most flows are short and end in padding, one value again and again: that costs a copy. */
-void sinusoid_forward(float *tokens, size_t flow_stride, const float *values,
-		      const float *frequency, size_t B, size_t L, size_t D)
+void byte_table_forward(float *out, const uint8_t *bytes, const float *table, size_t M,
+			size_t stride, size_t D)
 {
-	for (size_t b = 0; b < B; b++, values += L) {
-		float *token = tokens + b * flow_stride;
+	memset(out, 0, M * D * sizeof(float));
+	for (size_t m = 0; m < M; m++, out += D, bytes += stride) {
+		for (size_t i = 0; i < stride; i++) {
+			const float *row = table + (i * 256 + bytes[i]) * D;
 
-		for (size_t t = 0; t < L; t++, token += D) {
-			if (t > 0 && values[t] == values[t - 1])
-				memcpy(token, token - D, D * sizeof(float));
-			else
-				sinusoid(token, values[t], frequency, D);
+			for (size_t d = 0; d < D; d++)
+				out[d] += row[d];
 		}
 	}
 }
 
-void set_token_forward(float *tokens, size_t flow_stride, const float *token, size_t B, size_t D)
+void byte_table_backward(float *d_table, const float *d_out, const uint8_t *bytes, size_t M,
+			 size_t stride, size_t D)
 {
-	for (size_t b = 0; b < B; b++)
-		memcpy(tokens + b * flow_stride, token, D * sizeof(float));
-}
+	for (size_t m = 0; m < M; m++, d_out += D, bytes += stride) {
+		for (size_t i = 0; i < stride; i++) {
+			float *row = d_table + (i * 256 + bytes[i]) * D;
 
-void add_position_forward(float *tokens, size_t flow_stride, const float *bias,
-			  const float *indicator, const float *position, size_t B, size_t L,
-			  size_t D)
-{
-	for (size_t b = 0; b < B; b++) {
-		float *token = tokens + b * flow_stride;
-
-		for (size_t t = 0; t < L; t++)
-			for (size_t i = 0; i < D; i++)
-				token[t * D + i] += (bias ? bias[i] : 0.0F) + indicator[i] +
-						    position[t * D + i];
+			for (size_t d = 0; d < D; d++)
+				row[d] += d_out[d];
+		}
 	}
 }

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include "model/batch.h"
 #include "model/engine.h"
 #include "model/safetensors.h"
@@ -83,10 +84,9 @@ static int open_vectors(struct vectors *v, const struct model *m, struct error *
 	return 0;
 }
 
-static void fill_batch(struct batch *b, const struct vectors *v, const struct token_config *tokens)
+static void fill_batch(struct batch *b, const struct vectors *v)
 {
-	for (uint64_t i = 0; i < v->bytes->n_values; i++)
-		b->bytes[i] = v->bytes->data[i] * tokens->byte_scale + tokens->byte_offset;
+	memcpy(b->bytes, v->bytes->data, v->bytes->n_values);
 	raw_tensor_to_float(v->sizes, b->sizes);
 	raw_tensor_to_float(v->iat, b->iats);
 	b->n = v->n;
@@ -137,18 +137,23 @@ int model_verify_vectors(struct model *m, const char *io_path, struct verify_res
 	cleanup(free_floats) float *ours = NULL;
 	cleanup(free_floats) float *theirs = NULL;
 	cleanup(close_engine) struct engine *engine = NULL;
-	int r = open_vectors(&v, m, e);
+	int r;
 
+	if (m->tokens.packed)
+		return error_set(e, -EINVAL,
+				 "%s: vectors hold whole sequences; %s runs packed ones", io_path,
+				 m->path);
+	r = open_vectors(&v, m, e);
 	if (r)
 		return r;
 	ours = malloc(v.logits->n_values * sizeof(float));
 	theirs = malloc(v.logits->n_values * sizeof(float));
-	if (!ours || !theirs || batch_new(&m->tokens, v.n, &batch))
+	if (!ours || !theirs || batch_new(&m->tokens, m->architecture.stride, v.n, &batch))
 		return error_set(e, -ENOMEM, "%s: no memory for %u samples", io_path, v.n);
 	r = engine_open("auto", m, &engine, e);
 	if (r)
 		return r;
-	fill_batch(batch, &v, &m->tokens);
+	fill_batch(batch, &v);
 	r = engine_run(engine, batch, ours, e);
 	if (r)
 		return r;

@@ -71,7 +71,7 @@ int classifier_new(struct model *m, struct engine *engine, bool timed, classifie
 	c->ctx = ctx;
 	TAILQ_INIT(&c->waiting);
 	c->logits = calloc(BATCH_FLOWS * m->n_classes, sizeof(float));
-	if (!c->logits || batch_new(&m->tokens, BATCH_FLOWS, &c->batch)) {
+	if (!c->logits || batch_new(&m->tokens, m->architecture.stride, BATCH_FLOWS, &c->batch)) {
 		classifier_free(c);
 		return error_set(e, -ENOMEM, "no memory for a batch of %d flows", BATCH_FLOWS);
 	}

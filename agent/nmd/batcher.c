@@ -118,7 +118,7 @@ static int judge_new(const struct batcher_config *config, struct model *m, uint3
 	rc = engine_open(config->engine, m, &j->engine, e);
 	if (rc)
 		return rc;
-	rc = batch_new(&m->tokens, config->batch_flows, &j->batch);
+	rc = batch_new(&m->tokens, m->architecture.stride, config->batch_flows, &j->batch);
 	if (!rc && !(j->logits = calloc((size_t)config->batch_flows * m->n_classes, sizeof(float))))
 		rc = -ENOMEM;
 	if (rc)

@@ -27,10 +27,11 @@ static void run_one(struct model *m)
 	struct decision d;
 	float logits[MODEL_MAX_CLASSES];
 
-	if (engine_open("cpu", m, &engine, NULL) || batch_new(&m->tokens, 1, &b))
+	if (engine_open("cpu", m, &engine, NULL) ||
+	    batch_new(&m->tokens, m->architecture.stride, 1, &b))
 		abort();
 	b->n = 1;
-	memset(b->bytes, 0, m->tokens.shape.packets * sample_row_bytes(&m->tokens.shape) * 4);
+	memset(b->bytes, 0, m->tokens.shape.packets * sample_row_bytes(&m->tokens.shape));
 	memset(b->sizes, 0, m->tokens.shape.seq_len * 4);
 	memset(b->iats, 0, m->tokens.shape.seq_len * 4);
 	if (engine_run(engine, b, logits, NULL))

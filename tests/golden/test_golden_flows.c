@@ -109,7 +109,7 @@ static void sizes_and_times_of_real_flows_are_those_of_the_training_program(void
 			if (have[k] != sizes[i * S + k])
 				fail_msg("%s size %zu: want %g, got %g", captures[i], k,
 					 (double)sizes[i * S + k], (double)have[k]);
-		tokens_iats(have, f->sample[i]);
+		tokens_iats(have, &f->model->tokens, f->sample[i]);
 		for (size_t k = 0; k < S; k++)
 			if (fabsf(have[k] - iats[i * S + k]) > TIME_TOLERANCE)
 				fail_msg("%s time %zu: want %.9g, got %.9g", captures[i], k,
@@ -131,7 +131,8 @@ static void real_flows_get_the_training_programs_logits(void **state)
 
 	have = calloc(N_FLOWS * n_classes, sizeof(*have));
 	assert_non_null(have);
-	assert_int_equal(batch_new(&f->model->tokens, N_FLOWS, &batch), 0);
+	assert_int_equal(
+		batch_new(&f->model->tokens, f->model->architecture.stride, N_FLOWS, &batch), 0);
 	for (size_t i = 0; i < N_FLOWS; i++)
 		assert_int_equal(batch_add(batch, &f->model->tokens, f->sample[i]), 0);
 	assert_int_equal(batch_add(batch, &f->model->tokens, f->sample[0]), -ENOSPC);

@@ -95,10 +95,9 @@ static struct batch *fill_batch(const struct model *m, const struct safetensors 
 	float *sizes = need_floats(st, "sizes"), *iats = need_floats(st, "iat");
 	struct batch *b = NULL;
 
-	assert_int_equal(batch_new(&m->tokens, bytes->shape[0], &b), 0);
+	assert_int_equal(batch_new(&m->tokens, m->architecture.stride, bytes->shape[0], &b), 0);
 	b->n = b->capacity;
-	for (size_t i = 0; i < bytes->n_values; i++)
-		b->bytes[i] = bytes->data[i] * m->tokens.byte_scale + m->tokens.byte_offset;
+	memcpy(b->bytes, bytes->data, bytes->n_values);
 	memcpy(b->sizes, sizes, need_tensor(st, "sizes")->n_values * sizeof(float));
 	memcpy(b->iats, iats, need_tensor(st, "iat")->n_values * sizeof(float));
 	free(sizes);

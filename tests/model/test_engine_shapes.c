@@ -86,19 +86,20 @@ static void cls_token(double *token, const struct model *m, const char *name)
 		token[i] = weights(m, name)[i];
 }
 
-static void byte_token(double *token, const struct model *m, const float *bytes)
+static void byte_token(double *token, const struct model *m, const uint8_t *bytes)
 {
 	size_t D = m->architecture.embed_dim, stride = m->architecture.stride;
 
 	for (size_t i = 0; i < D; i++) {
 		token[i] = weights(m, "byte_embed.proj.bias")[i];
 		for (size_t k = 0; k < stride; k++)
-			token[i] += weights(m, "byte_embed.proj.weight")[i * stride + k] * bytes[k];
+			token[i] += weights(m, "byte_embed.proj.weight")[i * stride + k] *
+				    (bytes[k] * m->tokens.byte_scale + m->tokens.byte_offset);
 	}
 }
 
-static void embed(double (*h)[MAX_D], const struct model *m, const float *bytes, const float *sizes,
-		  const float *iats)
+static void embed(double (*h)[MAX_D], const struct model *m, const uint8_t *bytes,
+		  const float *sizes, const float *iats)
 {
 	size_t D = m->architecture.embed_dim, S = m->tokens.shape.seq_len, place = 0;
 
@@ -181,8 +182,8 @@ static void mixer(double (*h)[MAX_D], double (*residual)[MAX_D], const struct mo
 	}
 }
 
-static void reference(double *logits, const struct model *m, const float *bytes, const float *sizes,
-		      const float *iats)
+static void reference(double *logits, const struct model *m, const uint8_t *bytes,
+		      const float *sizes, const float *iats)
 {
 	static double h[MAX_L][MAX_D], residual[MAX_L][MAX_D];
 	size_t D = m->architecture.embed_dim, S = m->tokens.shape.seq_len;
@@ -214,7 +215,7 @@ static void fill(struct batch *b, const struct model *m, uint32_t n)
 
 	b->n = n;
 	for (size_t i = 0; i < n * n_bytes; i++)
-		b->bytes[i] = 2 * built_random(&random);
+		b->bytes[i] = (uint8_t)(256 * (built_random(&random) + 0.5F));
 	for (size_t i = 0; i < n * S; i++) {
 		b->sizes[i] = roundf(3000 * (built_random(&random) + 0.5F));
 		b->iats[i] = 0.75F + 0.5F * built_random(&random);
@@ -261,7 +262,7 @@ static void check_shape(const struct built_shape *s, uint32_t n)
 		fail_msg("%s: %s", shape, e.text);
 	unlink(path);
 	assert_true(model_sequence_length(m) <= MAX_L);
-	assert_int_equal(batch_new(&m->tokens, n, &b), 0);
+	assert_int_equal(batch_new(&m->tokens, m->architecture.stride, n, &b), 0);
 	fill(b, m, n);
 	if (engine_run(engine, b, logits, &e))
 		fail_msg("%s: %s", shape, e.text);
@@ -349,7 +350,7 @@ static void a_batch_of_another_shape_is_refused(void **state)
 	assert_int_equal(engine_open("auto", m, &engine, &e), 0);
 	other = m->tokens;
 	other.shape.seq_len = 2;
-	assert_int_equal(batch_new(&other, 1, &b), 0);
+	assert_int_equal(batch_new(&other, m->architecture.stride, 1, &b), 0);
 	assert_int_equal(engine_run(engine, b, logits, &e), -EINVAL);
 	batch_free(b);
 	model_unref(m); /* the engine keeps its own reference */

@@ -50,11 +50,12 @@ static void *work(void *arg)
 	struct batch *b = NULL;
 	float again[8];
 
-	if (engine_open("cpu", w->model, &engine, NULL) || batch_new(&w->model->tokens, 1, &b))
+	if (engine_open("cpu", w->model, &engine, NULL) ||
+	    batch_new(&w->model->tokens, w->model->architecture.stride, 1, &b))
 		return NULL;
 	b->n = 1;
 	for (size_t i = 0; i < 320; i++)
-		b->bytes[i] = (float)(i % 7) / 7;
+		b->bytes[i] = (uint8_t)(i % 7 * 40);
 	for (size_t i = 0; i < 12; i++)
 		b->sizes[i] = 100.0F * (float)i;
 	for (size_t i = 0; i < 12; i++)

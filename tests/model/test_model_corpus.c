@@ -70,8 +70,8 @@ static void check_sane(struct model *m)
 	assert_in_range(m->n_classes, 1, MODEL_MAX_CLASSES);
 	assert_in_range(model_sequence_length(m), 1, MODEL_MAX_TOKENS);
 	assert_int_equal(engine_open("cpu", m, &engine, &e), 0);
-	assert_int_equal(batch_new(&m->tokens, 1, &b), 0);
-	memset(b->bytes, 0, m->tokens.shape.packets * sample_row_bytes(&m->tokens.shape) * 4);
+	assert_int_equal(batch_new(&m->tokens, m->architecture.stride, 1, &b), 0);
+	memset(b->bytes, 0, m->tokens.shape.packets * sample_row_bytes(&m->tokens.shape));
 	memset(b->sizes, 0, m->tokens.shape.seq_len * 4);
 	memset(b->iats, 0, m->tokens.shape.seq_len * 4);
 	b->n = 1;

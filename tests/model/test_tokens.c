@@ -137,7 +137,7 @@ static void times_count_from_the_packet_before(void **state)
 	float have[5];
 
 	(void)state;
-	tokens_iats(have, s);
+	tokens_iats(have, &config_bi, s);
 	for (int i = 0; i < 5; i++)
 		assert_true(have[i] > want[i] - 1e-6F && have[i] < want[i] + 1e-6F);
 	flow_sample_free(s);
@@ -150,7 +150,7 @@ static void time_that_runs_backward_counts_as_none(void **state)
 
 	(void)state;
 	s->packets[1].time_ns = 0;
-	tokens_iats(have, s);
+	tokens_iats(have, &config_bi, s);
 	assert_true(have[1] == 0.5F);
 	flow_sample_free(s);
 }
@@ -163,24 +163,24 @@ static void an_empty_sample_is_all_padding(void **state)
 	(void)state;
 	assert_non_null(s);
 	tokens_sizes(sizes, s);
-	tokens_iats(iats, s);
+	tokens_iats(iats, &config_bi, s);
 	assert_true(sizes[0] == 3000 && iats[0] == 1);
 	flow_sample_free(s);
 }
 
-static void a_batch_scales_bytes_and_ends_at_its_capacity(void **state)
+static void a_batch_holds_bytes_and_ends_at_its_capacity(void **state)
 {
 	struct flow_sample *s = three_packets(&shape_bi);
 	struct batch *b = NULL;
 
 	(void)state;
-	assert_int_equal(batch_new(&config_bi, 2, &b), 0);
+	assert_int_equal(batch_new(&config_bi, 4, 2, &b), 0);
 	assert_int_equal(batch_add(b, &config_bi, s), 0);
 	assert_int_equal(batch_add(b, &config_bi, s), 0);
 	assert_int_equal(batch_add(b, &config_bi, s), -ENOSPC);
 	assert_int_equal(b->n, 2);
-	assert_true(b->bytes[14 + 3] > 0.99999F && b->bytes[14 + 3] < 1.00001F);
-	assert_true(b->bytes[14 + 6] == -1); /* padding */
+	assert_int_equal(b->bytes[14 + 3], 255);
+	assert_int_equal(b->bytes[14 + 6], 0); /* padding */
 	assert_true(b->sizes[5] == 1560 && b->iats[5] == 0.5F);
 	batch_reset(b);
 	assert_int_equal(b->n, 0);
@@ -198,7 +198,7 @@ static void a_batch_refuses_samples_of_another_shape(void **state)
 	(void)state;
 	other.bidirectional = false;
 	s = three_packets(&other);
-	assert_int_equal(batch_new(&config_bi, 2, &b), 0);
+	assert_int_equal(batch_new(&config_bi, 4, 2, &b), 0);
 	assert_int_equal(batch_add(b, &config_bi, s), -EINVAL);
 	flow_sample_free(s);
 	s = three_packets(&shape_bi);
@@ -220,7 +220,7 @@ int main(void)
 		cmocka_unit_test(times_count_from_the_packet_before),
 		cmocka_unit_test(time_that_runs_backward_counts_as_none),
 		cmocka_unit_test(an_empty_sample_is_all_padding),
-		cmocka_unit_test(a_batch_scales_bytes_and_ends_at_its_capacity),
+		cmocka_unit_test(a_batch_holds_bytes_and_ends_at_its_capacity),
 		cmocka_unit_test(a_batch_refuses_samples_of_another_shape),
 	};
 

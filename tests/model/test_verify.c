@@ -45,10 +45,10 @@ static struct vectors right_vectors(struct model *m)
 	struct batch *b = NULL;
 
 	assert_int_equal(engine_open("cpu", m, &engine, NULL), 0);
-	assert_int_equal(batch_new(&m->tokens, N_SAMPLES, &b), 0);
+	assert_int_equal(batch_new(&m->tokens, m->architecture.stride, N_SAMPLES, &b), 0);
 	for (size_t i = 0; i < N_SAMPLES * N_BYTES; i++) {
 		v.bytes[i] = (uint8_t)(i * 37);
-		b->bytes[i] = v.bytes[i] * m->tokens.byte_scale + m->tokens.byte_offset;
+		b->bytes[i] = v.bytes[i];
 	}
 	for (size_t i = 0; i < N_SAMPLES * S; i++) {
 		b->sizes[i] = v.sizes[i] = 100.0F * (float)i;

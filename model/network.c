@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * See network.h. Layers in order; arithmetic is in the operators and blocks.
+ *
+ * The three kinds of tokens are embedded apart: their inputs are gathered row by row, mapped
+ * together, and added to the rows they belong to.
+ */
+#include "model/network.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "model/network_buffers.h"
+#include "model/ops.h"
+
+void network_init(struct network *net, const struct architecture *a,
+		  const struct token_config *tokens, uint32_t n_classes, bool training)
+{
+	bool attention = strcmp(a->backbone, attention_block.backbone) == 0;
+
+	*net = (struct network){
+		.architecture = *a,
+		.tokens = *tokens,
+		.n_classes = n_classes,
+		.kind = attention ? &attention_block : &mamba_block,
+		.shape = {.D = a->embed_dim,
+			  .E = (size_t)a->expand * a->embed_dim,
+			  .N = a->d_state,
+			  .K = a->d_conv,
+			  .R = a->dt_rank,
+			  .heads = a->heads,
+			  .F = (size_t)a->expand * a->embed_dim,
+			  .training = training},
+		.S = tokens->shape.seq_len,
+		.n_byte_tokens = layout_byte_tokens(a, tokens),
+		.L = layout_sequence_length(a, tokens),
+	};
+}
+
+static void bind_block(struct block_weights *w, uint32_t index,
+		       float *(*find)(void *ctx, const char *name), void *ctx)
+{
+	const struct {
+		const char *name;
+		float **place;
+	} list[] = {
+		{"norm.weight", &w->norm},
+		{"mixer.in_proj.weight", &w->in_proj},
+		{"mixer.conv1d.weight", &w->conv},
+		{"mixer.conv1d.bias", &w->conv_bias},
+		{"mixer.x_proj.weight", &w->x_proj},
+		{"mixer.dt_proj.weight", &w->dt_proj},
+		{"mixer.dt_proj.bias", &w->dt_bias},
+		{"mixer.A_log", &w->A_log},
+		{"mixer.D", &w->D},
+		{"mixer.out_proj.weight", &w->out_proj},
+		{"norm2.weight", &w->norm2},
+		{"mlp.fc1.weight", &w->fc1},
+		{"mlp.fc2.weight", &w->fc2},
+	};
+	char name[64];
+
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+		snprintf(name, sizeof(name), "encoder_blocks.%u.%s", index, list[i].name);
+		*list[i].place = find(ctx, name);
+	}
+}
+
+void network_bind(struct network_weights *w, const struct network *net,
+		  float *(*find)(void *ctx, const char *name), void *ctx)
+{
+	const struct {
+		const char *name;
+		float **place;
+	} list[] = {
+		{"byte_cls_token", &w->cls[MODALITY_BYTE]},
+		{"size_cls_token", &w->cls[MODALITY_SIZE]},
+		{"iat_cls_token", &w->cls[MODALITY_IAT]},
+		{"byte_indicator", &w->indicator[MODALITY_BYTE]},
+		{"size_indicator", &w->indicator[MODALITY_SIZE]},
+		{"iat_indicator", &w->indicator[MODALITY_IAT]},
+		{"pos_embed", &w->position},
+		{"byte_embed.proj.weight", &w->proj[MODALITY_BYTE]},
+		{"byte_embed.proj.bias", &w->proj_bias[MODALITY_BYTE]},
+		{"byte_embed.table", &w->table},
+		{"size_embed.proj.weight", &w->proj[MODALITY_SIZE]},
+		{"size_embed.proj.bias", &w->proj_bias[MODALITY_SIZE]},
+		{"iat_embed.proj.weight", &w->proj[MODALITY_IAT]},
+		{"iat_embed.proj.bias", &w->proj_bias[MODALITY_IAT]},
+		{"norm_f.weight", &w->norm_f},
+		{"head.weight", &w->head},
+		{"head.bias", &w->head_bias},
+	};
+
+	*w = (struct network_weights){0};
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+		*list[i].place = find(ctx, list[i].name);
+	if (!net->architecture.head_bias)
+		w->head_bias = NULL;
+	for (uint32_t i = 0; i < net->architecture.depth; i++)
+		bind_block(&w->block[i], i, find, ctx);
+}
+
+struct value_block {
+	const struct layout *layout;
+	float *values;
+};
+
+static float *find_in_block(void *ctx, const char *name)
+{
+	const struct value_block *block = ctx;
+	const struct parameter *p = layout_find(block->layout, name);
+
+	return p ? block->values + p->offset : NULL;
+}
+
+void network_bind_block(struct network_weights *w, const struct network *net,
+			const struct layout *layout, float *values)
+{
+	struct value_block block = {layout, values};
+
+	network_bind(w, net, find_in_block, &block);
+}
+
+uint32_t pass_fit(const struct pass *p, const struct batch *batch, uint32_t first, uint32_t end)
+{
+	size_t n_rows = 0;
+	uint32_t n = 0;
+
+	while (first + n < end && n < p->max_flows) {
+		n_rows += batch->n_places[first + n];
+		if (n_rows > p->max_rows)
+			break;
+		n++;
+	}
+	return n;
+}
+
+static enum modality modality_of(const struct network *net, size_t place)
+{
+	return place <= net->S           ? MODALITY_SIZE
+	       : place <= 2 * net->S + 1 ? MODALITY_IAT
+					 : MODALITY_BYTE;
+}
+
+static bool is_cls(const struct network *net, size_t place)
+{
+	return place == net->S || place == 2 * net->S + 1 || place == net->L - 1;
+}
+
+/* Rows of all flows, in order. */
+static void lay_rows(struct pass *p, const struct batch *batch, uint32_t first)
+{
+	const struct network *net = p->net;
+	size_t row = 0;
+
+	for (uint32_t b = 0; b < p->n_flows; b++) {
+		const uint16_t *place = batch->places + (size_t)(first + b) * batch->n_tokens;
+
+		p->start[b] = row;
+		for (uint16_t i = 0; i < batch->n_places[first + b]; i++, row++) {
+			p->place[row] = place[i];
+			if (is_cls(net, place[i]))
+				p->cls[b * 3 + modality_of(net, place[i])] = row;
+		}
+	}
+	p->start[p->n_flows] = row;
+	p->n_rows = row;
+}
+
+/* Padding is one value again and again: that costs a copy. */
+static const float *sinusoid_of(struct pass_buffers *k, float value, size_t D)
+{
+	if (!k->sinusoid_known || k->sinusoid_value != value)
+		sinusoid_forward(k->sinusoid, value, k->frequency, D);
+	k->sinusoid_known = true;
+	k->sinusoid_value = value;
+	return k->sinusoid;
+}
+
+static void gather_bytes(struct pass *p, const uint8_t *bytes, size_t token)
+{
+	struct gathered *g = &p->buffers->gathered[MODALITY_BYTE];
+	const struct token_config *t = &p->net->tokens;
+	size_t stride = p->net->architecture.stride;
+	uint8_t *window = p->buffers->window + g->n * stride;
+
+	memcpy(window, bytes + token * stride, stride);
+	if (p->net->architecture.byte_table)
+		return;
+	for (size_t i = 0; i < stride; i++)
+		g->in[g->n * stride + i] = window[i] * t->byte_scale + t->byte_offset;
+}
+
+static void gather(struct pass *p, const struct batch *batch, uint32_t first)
+{
+	const struct network *net = p->net;
+	struct pass_buffers *k = p->buffers;
+	size_t D = net->shape.D, S = net->S, n_bytes = net->n_byte_tokens * batch->stride;
+
+	for (int m = 0; m < MODALITIES; m++)
+		k->gathered[m].n = 0;
+	for (uint32_t b = 0; b < p->n_flows; b++) {
+		const float *sizes = batch->sizes + (first + b) * S;
+		const float *iats = batch->iats + (first + b) * S;
+
+		for (size_t row = p->start[b]; row < p->start[b + 1]; row++) {
+			size_t place = p->place[row];
+			enum modality m = modality_of(net, place);
+			struct gathered *g = &k->gathered[m];
+
+			if (is_cls(net, place))
+				continue;
+			if (m == MODALITY_BYTE)
+				gather_bytes(p, batch->bytes + (first + b) * n_bytes,
+					     place - 2 * (S + 1));
+			else
+				memcpy(g->in + g->n * D,
+				       sinusoid_of(k,
+						   m == MODALITY_SIZE ? sizes[place]
+								      : iats[place - S - 1],
+						   D),
+				       D * sizeof(float));
+			g->row[g->n++] = row;
+		}
+	}
+}
+
+static void add_rows(float *h, const struct gathered *g, const float *tokens, const float *bias,
+		     size_t D)
+{
+	for (size_t i = 0; i < g->n; i++)
+		for (size_t d = 0; d < D; d++)
+			h[g->row[i] * D + d] += tokens[i * D + d] + (bias ? bias[d] : 0.0F);
+}
+
+/* h = indicator + position (+ CLS), to which the embedded inputs are added. */
+static void embed(struct pass *p, const struct network_weights *w, const struct batch *batch,
+		  uint32_t first)
+{
+	const struct network *net = p->net;
+	struct pass_buffers *k = p->buffers;
+	size_t D = net->shape.D, stride = net->architecture.stride;
+
+	for (size_t row = 0; row < p->n_rows; row++) {
+		size_t place = p->place[row];
+		enum modality m = modality_of(net, place);
+		const float *position = w->position + place * D;
+		const float *cls = is_cls(net, place) ? w->cls[m] : NULL;
+
+		for (size_t d = 0; d < D; d++)
+			p->h[row * D + d] =
+				w->indicator[m][d] + position[d] + (cls ? cls[d] : 0.0F);
+	}
+	gather(p, batch, first);
+	for (int m = 0; m < MODALITIES; m++) {
+		struct gathered *g = &k->gathered[m];
+		size_t n_in = m == MODALITY_BYTE ? stride : D;
+		const float *tokens = k->mapped;
+
+		if (m == MODALITY_BYTE && w->table)
+			byte_table_forward(k->mapped, k->window, w->table, g->n, stride, D);
+		else if (w->proj[m])
+			linear_forward(k->mapped, g->in, n_in, w->proj[m], g->n, n_in, D);
+		else
+			tokens = g->in;
+		add_rows(p->h, g, tokens, w->proj_bias[m], D);
+	}
+}
+
+static void tell(const struct pass *p, const char *name, uint32_t block, const float *values)
+{
+	if (p->tap)
+		p->tap(p->tap_ctx, name, block, values, p->first_flow, p->n_flows);
+}
+
+/* Drop path (arXiv 1603.09382): a block's output, flow by flow. */
+void pass_drop(const struct pass *p, uint32_t block, float *h)
+{
+	size_t D = p->net->shape.D;
+
+	if (!p->drop)
+		return;
+	for (uint32_t b = 0; b < p->n_flows; b++) {
+		float factor = p->drop[(size_t)block * p->n_flows + b];
+
+		for (size_t i = p->start[b] * D; i < p->start[b + 1] * D; i++)
+			h[i] *= factor;
+	}
+}
+
+void network_encode(struct pass *p, const struct network_weights *w, const struct batch *batch,
+		    uint32_t first, uint32_t n_flows)
+{
+	const struct network *net = p->net;
+	uint32_t depth = net->architecture.depth;
+	size_t D = net->shape.D, M;
+	struct rows rows;
+
+	p->n_flows = n_flows;
+	p->first_flow = first;
+	lay_rows(p, batch, first);
+	M = p->n_rows;
+	rows = (struct rows){M, n_flows, p->start};
+	embed(p, w, batch, first);
+	tell(p, "tokens", 0, p->h);
+	for (uint32_t i = 0; i < depth; i++) {
+		float *residual = pass_residual(p, i), *next = pass_residual(p, i + 1);
+
+		add_norm_forward(pass_u(p, i), residual, p->h, w->block[i].norm, M, D, i == 0);
+		if (next != residual)
+			memcpy(next, residual, M * D * sizeof(float));
+		net->kind->forward(&net->shape, &w->block[i], pass_kept(p, i), &rows, next,
+				   pass_u(p, i), p->h);
+		pass_drop(p, i, p->h);
+		tell(p, "out", i, p->h);
+		tell(p, "residual", i, next);
+	}
+	add_norm_forward(pass_u(p, depth), pass_residual(p, depth), p->h, w->norm_f, M, D, 0);
+	tell(p, "norm_f", 0, pass_output(p));
+}
+
+const float *pass_output(const struct pass *p)
+{
+	return pass_u(p, p->net->architecture.depth);
+}
+
+void network_classify(struct pass *p, const struct network_weights *w, float *logits)
+{
+	const struct network *net = p->net;
+	const float *output = pass_output(p);
+	size_t D = net->shape.D;
+
+	for (uint32_t b = 0; b < p->n_flows; b++) {
+		const size_t *cls = p->cls + b * 3;
+
+		for (size_t d = 0; d < D; d++)
+			p->pooled[b * D + d] = output[cls[0] * D + d] + output[cls[1] * D + d] +
+					       output[cls[2] * D + d];
+	}
+	tell(p, "pooled", 0, p->pooled);
+	linear_forward(logits, p->pooled, D, w->head, p->n_flows, D, net->n_classes);
+	if (w->head_bias)
+		bias_forward(logits, w->head_bias, p->n_flows, net->n_classes);
+}
