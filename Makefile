@@ -84,7 +84,7 @@ ARCHIVES_wire   := $(call lib,wire)
 ARCHIVES_bpf    := $(call lib,flow)
 ARCHIVES_nmd    := $(call lib,nmd) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
 ARCHIVES_nmctl  := $(call lib,nmctl) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
-ARCHIVES_nmtrain := $(call lib,nmtrain) $(call lib,flow) $(call lib,model)
+ARCHIVES_nmtrain := $(call lib,nmtrain) $(call lib,policy) $(call lib,flow) $(call lib,model)
 # bpf: its archive once more, behind the harness that needs it
 LINK_model  := $(LIBS_MODEL)
 LINK_golden := $(LIBS_FLOW) $(LIBS_MODEL)

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The commands as data. Finding and help read this one table. */
+#include <errno.h>
+#include <string.h>
+#include "agent/nmtrain/nmtrain.h"
+#include "agent/policy/nearest.h"
+
+static const struct command table[] = {
+	{"help", cmd_help, "[COMMAND]", "what a command does and takes", NULL},
+};
+#define N_COMMANDS (sizeof(table) / sizeof(table[0]))
+
+const struct command *commands_find(const char *name, struct error *e)
+{
+	const char *names[N_COMMANDS], *nearest;
+
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		if (!strcmp(table[i].name, name))
+			return &table[i];
+		names[i] = table[i].name;
+	}
+	nearest = nearest_of(name, names, N_COMMANDS);
+	if (nearest)
+		error_set(e, -EINVAL, "unknown command \"%.40s\"; did you mean \"%s\"?", name,
+			  nearest);
+	else
+		error_set(e, -EINVAL, "unknown command \"%.40s\"; `nmtrain help` lists them", name);
+	return NULL;
+}
+
+void commands_usage(FILE *out, const struct command *c)
+{
+	fprintf(out, "usage: nmtrain %s%s%s\n", c->name, *c->usage ? " " : "", c->usage);
+}
+
+void commands_help(FILE *out)
+{
+	fputs("usage: nmtrain COMMAND [options]\n\n", out);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		fprintf(out, "  %-10s %s\n", table[i].name, table[i].help);
+	fputs("\n`nmtrain help COMMAND` tells more of one. Exit status: 0 done, 1 failed, 2 "
+	      "usage.\n"
+	      "nmtrain --version prints the version.\n",
+	      out);
+}
+
+int cmd_help(struct nmtrain *t, int argc, char **argv)
+{
+	char *ask[] = {argc > 1 ? argv[1] : NULL, "--help", NULL};
+
+	if (argc < 2 || !strcmp(argv[1], "help")) {
+		commands_help(t->out);
+		return STATUS_DONE;
+	}
+	t->command = commands_find(argv[1], &t->error);
+	return t->command ? t->command->run(t, 2, ask) : STATUS_USAGE;
+}
