@@ -205,6 +205,8 @@ LANES_INLINE void walk_end(const struct walk *w, struct tile_group *g,
 			   const struct scan_inputs *in, size_t at, size_t E, size_t count,
 			   unsigned n)
 {
+	lanes sum_D = {0}, sum_dt_bias = {0};
+
 	for (size_t t = 0; t < count; t++, at += E) {
 		lanes x, z, dt, d_x, d_z, d_dt, sigmoid;
 
@@ -219,12 +221,14 @@ LANES_INLINE void walk_end(const struct walk *w, struct tile_group *g,
 		sigmoid = dt + g->dt_bias;
 		lanes_sigmoid(&sigmoid);
 		d_dt = (w->d_dt[t] * LN_2 + w->d_dt_x[t] * x) * sigmoid;
-		g->d_D += w->d_y[t] * x;
-		g->d_dt_bias += d_dt;
+		sum_D += w->d_y[t] * x;
+		sum_dt_bias += d_dt;
 		lanes_store(d->x + at, &d_x, n);
 		lanes_store(d->z + at, &d_z, n);
 		lanes_store(d->dt + at, &d_dt, n);
 	}
+	g->d_D += sum_D;
+	g->d_dt_bias += sum_dt_bias;
 }
 
 LANES_INLINE void walk_group(struct tile *tile, size_t group, const struct scan_gradients *d,
