@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include "model/layout.h"
 #include "model/model_metadata.h"
 #include "model/safetensors.h"
 
@@ -48,13 +49,12 @@ void model_unref(struct model *m)
 
 uint32_t model_byte_tokens(const struct model *m)
 {
-	return m->tokens.shape.packets * sample_row_bytes(&m->tokens.shape) /
-	       m->architecture.stride;
+	return layout_byte_tokens(&m->architecture, &m->tokens);
 }
 
 uint32_t model_sequence_length(const struct model *m)
 {
-	return 2 * (m->tokens.shape.seq_len + 1U) + model_byte_tokens(m) + 1;
+	return layout_sequence_length(&m->architecture, &m->tokens);
 }
 
 static int compare_tensor(const void *a, const void *b)
@@ -145,95 +145,41 @@ static void format_shape(char *text, size_t size, const uint64_t *shape, uint32_
 		snprintf(text + used, size - used, "]");
 }
 
-static int need(struct model *m, const char *name, const uint64_t *shape, uint32_t n_dims,
-		struct error *e)
+static int need(struct model *m, const struct parameter *p, struct error *e)
 {
-	const struct tensor *t = model_tensor(m, name);
+	const struct tensor *t = model_tensor(m, p->name);
 	char want[48], have[96];
 
-	format_shape(want, sizeof(want), shape, n_dims);
+	format_shape(want, sizeof(want), p->shape, p->n_dims);
 	if (!t)
 		return error_set(
 			e, -EINVAL,
 			"%s: tensor %s is missing; the architecture asks for it with shape %s",
-			m->path, name, want);
+			m->path, p->name, want);
 	format_shape(have, sizeof(have), t->shape, t->n_dims);
-	if (t->n_dims != n_dims || memcmp(t->shape, shape, n_dims * sizeof(*shape)) != 0)
+	if (t->n_dims != p->n_dims ||
+	    memcmp(t->shape, p->shape, p->n_dims * sizeof(*p->shape)) != 0)
 		return error_set(e, -EINVAL,
 				 "%s: tensor %s has shape %s; the architecture asks for %s",
-				 m->path, name, have, want);
+				 m->path, p->name, have, want);
 	m->n_parameters += t->n_values;
 	return 0;
 }
 
-#define NEED(m, e, name, ...)                                                                      \
-	need(m, name, (const uint64_t[]){__VA_ARGS__},                                             \
-	     sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t), e)
-
-static int need_embedding(struct model *m, struct error *e)
+static void free_layout(struct layout **l)
 {
-	static const char *const modality[] = {"byte", "size", "iat"};
-	const struct architecture *a = &m->architecture;
-	char name[64];
-	int r = 0;
-
-	for (int i = 0; !r && i < 3; i++) {
-		snprintf(name, sizeof(name), "%s_cls_token", modality[i]);
-		r = NEED(m, e, name, 1, 1, a->embed_dim);
-		snprintf(name, sizeof(name), "%s_indicator", modality[i]);
-		r = r ? r : NEED(m, e, name, 1, 1, a->embed_dim);
-	}
-	if (!r)
-		r = NEED(m, e, "pos_embed", 1, model_sequence_length(m), a->embed_dim);
-	if (!r)
-		r = NEED(m, e, "byte_embed.proj.weight", a->embed_dim, 1, a->stride);
-	if (!r)
-		r = NEED(m, e, "byte_embed.proj.bias", a->embed_dim);
-	return r;
-}
-
-static int need_block(struct model *m, uint32_t block, struct error *e)
-{
-	const struct architecture *a = &m->architecture;
-	uint64_t D = a->embed_dim, E = a->expand * D, N = a->d_state, R = a->dt_rank;
-	const struct {
-		const char *name;
-		uint32_t n_dims;
-		uint64_t shape[3];
-	} list[] = {
-		{"norm.weight", 1, {D}},
-		{"mixer.in_proj.weight", 2, {2 * E, D}},
-		{"mixer.conv1d.weight", 3, {E, 1, a->d_conv}},
-		{"mixer.conv1d.bias", 1, {E}},
-		{"mixer.x_proj.weight", 2, {R + 2 * N, E}},
-		{"mixer.dt_proj.weight", 2, {E, R}},
-		{"mixer.dt_proj.bias", 1, {E}},
-		{"mixer.A_log", 2, {E, N}},
-		{"mixer.D", 1, {E}},
-		{"mixer.out_proj.weight", 2, {D, E}},
-	};
-	char name[64];
-	int r = 0;
-
-	for (size_t i = 0; !r && i < sizeof(list) / sizeof(list[0]); i++) {
-		snprintf(name, sizeof(name), "encoder_blocks.%u.%s", block, list[i].name);
-		r = need(m, name, list[i].shape, list[i].n_dims, e);
-	}
-	return r;
+	layout_free(*l);
 }
 
 static int need_tensors(struct model *m, struct error *e)
 {
-	int r = need_embedding(m, e);
+	cleanup(free_layout) struct layout *l = NULL;
+	int r = layout_classifier(&m->architecture, &m->tokens, m->n_classes, &l);
 
-	for (uint32_t i = 0; !r && i < m->architecture.depth; i++)
-		r = need_block(m, i, e);
-	if (!r)
-		r = NEED(m, e, "norm_f.weight", m->architecture.embed_dim);
-	if (!r)
-		r = NEED(m, e, "head.weight", m->n_classes, m->architecture.embed_dim);
-	if (!r && m->architecture.head_bias)
-		r = NEED(m, e, "head.bias", m->n_classes);
+	if (r)
+		return error_set(e, r, "%s: no memory for the list of its tensors", m->path);
+	for (size_t i = 0; !r && i < l->n; i++)
+		r = need(m, &l->list[i], e);
 	return r;
 }
 
