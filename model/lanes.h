@@ -100,6 +100,17 @@ LANES_INLINE void lanes_silu(lanes *v)
 	*v /= 1.0F + e;
 }
 
+/* silu = v s and slope = its derivative s + v s (1 - s), s = 1 / (1 + e^-v). */
+LANES_INLINE void lanes_silu_slope(lanes *silu, lanes *slope, const lanes *v)
+{
+	lanes s = -*v;
+
+	lanes_exp(&s);
+	s = 1.0F / (1.0F + s);
+	*silu = *v * s;
+	*slope = s + *silu * (1.0F - s);
+}
+
 /* v = ln(1 + e^v) = max(v, 0) + log1p(e^-|v|); log1p(u) = 2 atanh(u / (2 + u)), u in (0, 1]. */
 LANES_INLINE void lanes_softplus(lanes *v)
 {

@@ -48,3 +48,58 @@ SIMD_CLONES void add_norm_forward(float *out, float *residual, const float *h, c
 		scale_lanes(out + whole, residual + whole, weight + whole, scale, D % LANES);
 	}
 }
+
+/* squares += residual^2, along += residual * weight * d_out */
+LANES_INLINE void measure_lanes(lanes *squares, lanes *along, const float *d_out,
+				const float *residual, const float *weight, unsigned n)
+{
+	lanes d, r, w;
+
+	lanes_load(&d, d_out, n);
+	lanes_load(&r, residual, n);
+	lanes_load(&w, weight, n);
+	*squares += r * r;
+	*along += r * w * d;
+}
+
+LANES_INLINE void spread_lanes(float *d_residual, float *d_weight, const float *d_out,
+			       const float *residual, const float *weight, float scale, float along,
+			       unsigned n)
+{
+	lanes d_r, d_w, d, r, w;
+
+	lanes_load(&d_r, d_residual, n);
+	lanes_load(&d_w, d_weight, n);
+	lanes_load(&d, d_out, n);
+	lanes_load(&r, residual, n);
+	lanes_load(&w, weight, n);
+	r *= scale;
+	d_w += d * r;
+	d_r += scale * (d * w) - along * r;
+	lanes_store(d_residual, &d_r, n);
+	lanes_store(d_weight, &d_w, n);
+}
+
+/* With s = 1 / rms: d_r = s (d w - r s^2 mean(d w r)). */
+SIMD_CLONES void norm_backward(float *d_residual, float *d_weight, const float *d_out,
+			       const float *residual, const float *weight, size_t M, size_t D)
+{
+	size_t whole = D - D % LANES;
+
+	for (size_t row = 0; row < M; row++, d_residual += D, d_out += D, residual += D) {
+		lanes squares = {0}, dot = {0};
+		float scale, along;
+
+		for (size_t i = 0; i < whole; i += LANES)
+			measure_lanes(&squares, &dot, d_out + i, residual + i, weight + i, LANES);
+		measure_lanes(&squares, &dot, d_out + whole, residual + whole, weight + whole,
+			      D % LANES);
+		scale = 1.0F / sqrtf(lanes_sum(&squares) / (float)D + NORM_EPSILON);
+		along = scale * scale * lanes_sum(&dot) / (float)D;
+		for (size_t i = 0; i < whole; i += LANES)
+			spread_lanes(d_residual + i, d_weight + i, d_out + i, residual + i,
+				     weight + i, scale, along, LANES);
+		spread_lanes(d_residual + whole, d_weight + whole, d_out + whole, residual + whole,
+			     weight + whole, scale, along, D % LANES);
+	}
+}
