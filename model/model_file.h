@@ -6,14 +6,17 @@
  * Ownership: struct model owns the file's bytes (a private copy, see safetensors.h) and all
  * strings; it is immutable after model_load and may be shared between threads by reference
  * (model_ref, model_unref). Every tensor that the architecture needs is checked for name, shape and
- * finite values before model_load returns 0; weights may be F32, F16 or BF16, tensors of other
- * names are ignored, unless they are not finite.
+ * finite values before model_load returns 0; weights may be F32, F16, BF16, or I8 with a tensor
+ * NAME.scale of one number a row (the first dimension), by which its values are multiplied on
+ * loading. Tensors of other names are ignored, unless they are not finite.
  *
  * `format`, `architecture`, `tokens` and `classes` must be there. What may be absent, and what
- * holds then: packed, head_bias: false; debias: nothing; calibration.temperature 1, .thresholds 0.5
- * each, .watch_only none, .unknown: energy with a threshold that nothing exceeds; training and
- * figures: NULL. A key of architecture or tokens that is not known is refused, because what it asks
- * for would not be done; unknown keys elsewhere are ignored.
+ * holds then: packed, head_bias: false; byte_embedding "stride"; value_embedding "sinusoid";
+ * iat_scale "ratio"; debias: nothing; calibration.temperature 1, .thresholds 0.5 each, .watch_only
+ * none, .unknown: energy with a threshold that nothing exceeds; training and figures: NULL. d_state
+ * and d_conv belong to the backbone "mamba", heads to "attention". A key of architecture or tokens
+ * that is not known is refused, because what it asks for would not be done; unknown keys elsewhere
+ * are ignored.
  */
 #pragma once
 #include <stdbool.h>
@@ -73,7 +76,8 @@ struct architecture {
 struct token_config {
 	struct sample_shape shape;
 	bool packed; /* only tokens that exist, in their places, instead of padding */
-	/* Times: "ratio", 1 / (1 + 1 / (1 + t)) as in the paper, or "log", 100 log10(1 + t / 1 us) */
+	/* Times: "ratio", 1 / (1 + 1 / (1 + t)) as in the paper, or "log", 100 log10(1 + t / 1 us)
+	 */
 	bool iat_log;
 	float byte_scale, byte_offset;
 	uint32_t debias; /* enum debias_bit */

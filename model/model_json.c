@@ -1,30 +1,52 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The way back of model_metadata.c: what was read, in the file's own names. */
 #include "model/model_json.h"
+#include <string.h>
 #include "model/model_metadata.h"
+
+/* Options beyond the paper only where they are on: programs that do not know them then read
+ * every file that they can run. */
+static void set_option(json_t *object, const char *key, const char *const words[2], bool on)
+{
+	if (on)
+		json_object_set_new(object, key, json_string(words[1]));
+}
 
 static json_t *architecture_json(const struct architecture *a)
 {
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "backbone", a->backbone,
-			 "embed_dim", (json_int_t)a->embed_dim, "depth", (json_int_t)a->depth,
-			 "d_state", (json_int_t)a->d_state, "d_conv", (json_int_t)a->d_conv,
-			 "expand", (json_int_t)a->expand, "stride", (json_int_t)a->stride,
-			 "head_bias", (int)a->head_bias);
+	bool attention = strcmp(a->backbone, backbone_names[1]) == 0;
+	json_t *json = json_pack("{s:s, s:I, s:I}", "backbone", a->backbone, "embed_dim",
+				 (json_int_t)a->embed_dim, "depth", (json_int_t)a->depth);
+
+	if (attention) {
+		json_object_set_new(json, "heads", json_integer(a->heads));
+	} else {
+		json_object_set_new(json, "d_state", json_integer(a->d_state));
+		json_object_set_new(json, "d_conv", json_integer(a->d_conv));
+	}
+	json_object_set_new(json, "expand", json_integer(a->expand));
+	json_object_set_new(json, "stride", json_integer(a->stride));
+	json_object_set_new(json, "head_bias", json_boolean(a->head_bias));
+	set_option(json, "byte_embedding", byte_embedding_names, a->byte_table);
+	set_option(json, "value_embedding", value_embedding_names, a->project_values);
+	return json;
 }
 
 static json_t *tokens_json(const struct token_config *t)
 {
-	json_t *debias = json_array();
+	json_t *debias = json_array(), *json;
 
 	for (unsigned i = 0; i < DEBIAS_BITS; i++)
 		if (t->debias & (1u << i))
 			json_array_append_new(debias, json_string(debias_names[i]));
-	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:b, s:f, s:f, s:o}", "direction",
-			 t->shape.bidirectional ? "bi" : "uni", "packets", (int)t->shape.packets,
+	json = json_pack("{s:s, s:i, s:i, s:i, s:i, s:b, s:f, s:f, s:o}", "direction",
+			 direction_names[t->shape.bidirectional], "packets", (int)t->shape.packets,
 			 "header_bytes", (int)t->shape.header_bytes, "payload_bytes",
 			 (int)t->shape.payload_bytes, "seq_len", (int)t->shape.seq_len, "packed",
 			 (int)t->packed, "byte_scale", (double)t->byte_scale, "byte_offset",
 			 (double)t->byte_offset, "debias", debias);
+	set_option(json, "iat_scale", iat_scale_names, t->iat_log);
+	return json;
 }
 
 static json_t *calibration_json(const struct model *m)
@@ -51,6 +73,12 @@ static json_t *classes_json(const struct model *m)
 	return list;
 }
 
+static void set_text(json_t *json, const char *key, const char *text)
+{
+	if (text)
+		json_object_set_new(json, key, json_loads(text, 0, NULL));
+}
+
 json_t *model_to_json(const struct model *m)
 {
 	json_t *json =
@@ -59,9 +87,22 @@ json_t *model_to_json(const struct model *m)
 			  architecture_json(&m->architecture), "tokens", tokens_json(&m->tokens),
 			  "classes", classes_json(m), "calibration", calibration_json(m));
 
-	if (json && m->training_json)
-		json_object_set_new(json, "training", json_loads(m->training_json, 0, NULL));
-	if (json && m->figures_json)
-		json_object_set_new(json, "figures", json_loads(m->figures_json, 0, NULL));
+	set_text(json, "training", m->training_json);
+	set_text(json, "figures", m->figures_json);
 	return json;
+}
+
+char *model_metadata_text(const struct model *m)
+{
+	json_t *json =
+		json_pack("{s:i, s:o, s:o, s:o, s:o}", "format", MODEL_FORMAT, "architecture",
+			  architecture_json(&m->architecture), "tokens", tokens_json(&m->tokens),
+			  "classes", classes_json(m), "calibration", calibration_json(m));
+	char *text;
+
+	set_text(json, "training", m->training_json);
+	set_text(json, "figures", m->figures_json);
+	text = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII);
+	json_decref(json);
+	return text;
 }

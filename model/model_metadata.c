@@ -18,7 +18,16 @@ const char *const ood_score_names[OOD_SCORES] = {
 	[OOD_ENTROPY] = "entropy",
 };
 
-#define MODEL_FORMAT 1
+const char *const backbone_names[2] = {"mamba", "attention"};
+const char *const byte_embedding_names[2] = {"stride", "table"};
+const char *const value_embedding_names[2] = {"sinusoid", "projected"};
+const char *const iat_scale_names[2] = {"ratio", "log"};
+const char *const direction_names[2] = {"uni", "bi"};
+
+#define MODEL_MAX_HEAD_DIM 256
+
+/* Of architecture, whatever the backbone. */
+#define OTHER_KEYS "expand stride head_bias byte_embedding value_embedding "
 
 /* Where we are in the file, for messages. */
 struct reader {
@@ -69,6 +78,28 @@ static int read_flag(const struct reader *rd, const json_t *object, const char *
 	return 0;
 }
 
+/* One of two words. */
+static int read_word(const struct reader *rd, const json_t *object, const char *section,
+		     const char *key, const char *const words[2], bool *ret_second)
+{
+	const char *word = json_string_value(json_object_get(object, key));
+
+	if (!word || (strcmp(word, words[0]) != 0 && strcmp(word, words[1]) != 0))
+		return refuse(rd, "%s.%s: must be \"%s\" or \"%s\"", section, key, words[0],
+			      words[1]);
+	*ret_second = strcmp(word, words[1]) == 0;
+	return 0;
+}
+
+/* The same, and the first when the key is absent. */
+static int read_option(const struct reader *rd, const json_t *object, const char *section,
+		       const char *key, const char *const words[2], bool *ret_second)
+{
+	*ret_second = false;
+	return json_object_get(object, key) ? read_word(rd, object, section, key, words, ret_second)
+					    : 0;
+}
+
 /* known: names joined and ended by blanks. */
 static int refuse_unknown_keys(const struct reader *rd, json_t *object, const char *section,
 			       const char *known)
@@ -90,6 +121,44 @@ static int refuse_unknown_keys(const struct reader *rd, json_t *object, const ch
 	return 0;
 }
 
+static int read_states(const struct reader *rd, json_t *object, struct architecture *a)
+{
+	int r = read_uint(rd, object, "architecture", "d_state", 1, MODEL_MAX_STATE, &a->d_state);
+
+	return r ? r
+		 : read_uint(rd, object, "architecture", "d_conv", 1, MODEL_MAX_CONV, &a->d_conv);
+}
+
+static int read_heads(const struct reader *rd, json_t *object, struct architecture *a)
+{
+	int r = read_uint(rd, object, "architecture", "heads", 1, a->embed_dim, &a->heads);
+
+	if (!r && (a->embed_dim % a->heads || a->embed_dim / a->heads > MODEL_MAX_HEAD_DIM))
+		return refuse(rd,
+			      "architecture.heads: must divide embed_dim %u into heads of at most "
+			      "%d",
+			      a->embed_dim, MODEL_MAX_HEAD_DIM);
+	return r;
+}
+
+/* The backbone, and that no key is there which it does not have. */
+static int read_backbone(const struct reader *rd, json_t *object, struct architecture *a)
+{
+	bool attention;
+	int r;
+
+	if (!json_is_object(object))
+		return refuse(rd, "%s: must be an object", "architecture");
+	r = read_word(rd, object, "architecture", "backbone", backbone_names, &attention);
+	if (r)
+		return r;
+	strcpy(a->backbone, backbone_names[attention]);
+	return refuse_unknown_keys(rd, object, "architecture",
+				   attention
+					   ? "backbone embed_dim depth heads " OTHER_KEYS
+					   : "backbone embed_dim depth d_state d_conv " OTHER_KEYS);
+}
+
 static int read_architecture(const struct reader *rd, json_t *object, struct architecture *a)
 {
 	const struct {
@@ -99,27 +168,29 @@ static int read_architecture(const struct reader *rd, json_t *object, struct arc
 	} sizes[] = {
 		{"embed_dim", 1, MODEL_MAX_EMBED_DIM, &a->embed_dim},
 		{"depth", 1, MODEL_MAX_DEPTH, &a->depth},
-		{"d_state", 1, MODEL_MAX_STATE, &a->d_state},
-		{"d_conv", 1, MODEL_MAX_CONV, &a->d_conv},
 		{"expand", 1, MODEL_MAX_EXPAND, &a->expand},
 		{"stride", 1, MODEL_MAX_STRIDE, &a->stride},
 	};
-	const char *backbone;
-	int r;
+	int r = read_backbone(rd, object, a);
+	bool attention = strcmp(a->backbone, backbone_names[1]) == 0;
 
-	r = refuse_unknown_keys(rd, object, "architecture",
-				"backbone embed_dim depth d_state d_conv expand stride head_bias ");
-	if (r)
-		return r;
-	backbone = json_string_value(json_object_get(object, "backbone"));
-	if (!backbone || strcmp(backbone, "mamba") != 0)
-		return refuse(rd, "architecture.backbone: only \"%s\" can be run", "mamba");
-	strcpy(a->backbone, "mamba");
 	for (size_t i = 0; !r && i < sizeof(sizes) / sizeof(sizes[0]); i++)
 		r = read_uint(rd, object, "architecture", sizes[i].key, sizes[i].min, sizes[i].max,
 			      sizes[i].value);
+	if (!r && attention)
+		r = read_heads(rd, object, a);
+	else if (!r)
+		r = read_states(rd, object, a);
 	a->dt_rank = (a->embed_dim + 15) / 16;
-	return r ? r : read_flag(rd, object, "architecture", "head_bias", &a->head_bias);
+	if (!r)
+		r = read_flag(rd, object, "architecture", "head_bias", &a->head_bias);
+	if (!r)
+		r = read_option(rd, object, "architecture", "byte_embedding", byte_embedding_names,
+				&a->byte_table);
+	if (!r)
+		r = read_option(rd, object, "architecture", "value_embedding",
+				value_embedding_names, &a->project_values);
+	return r;
 }
 
 static int read_debias(const struct reader *rd, json_t *list, uint32_t *ret_bits)
@@ -145,21 +216,15 @@ static int read_debias(const struct reader *rd, json_t *list, uint32_t *ret_bits
 	return 0;
 }
 
-static int read_direction(const struct reader *rd, const json_t *object, bool *ret_bidirectional)
-{
-	const char *direction = json_string_value(json_object_get(object, "direction"));
-
-	if (!direction || (strcmp(direction, "uni") != 0 && strcmp(direction, "bi") != 0))
-		return refuse(rd, "tokens.direction: must be \"%s\" or \"%s\"", "uni", "bi");
-	*ret_bidirectional = direction[0] == 'b';
-	return 0;
-}
-
 static int read_shape(const struct reader *rd, const json_t *object, struct sample_shape *shape)
 {
 	uint32_t packets, header, payload, seq_len;
-	int r = read_direction(rd, object, &shape->bidirectional);
+	int r = 0;
 
+	if (!json_object_get(object, "direction"))
+		return refuse(rd, "tokens.direction: must be \"%s\" or \"%s\"", direction_names[0],
+			      direction_names[1]);
+	r = read_option(rd, object, "tokens", "direction", direction_names, &shape->bidirectional);
 	if (!r)
 		r = read_uint(rd, object, "tokens", "packets", 1, MODEL_MAX_PACKETS, &packets);
 	if (!r)
@@ -188,11 +253,13 @@ static int read_tokens(const struct reader *rd, json_t *object, struct model *m)
 
 	r = refuse_unknown_keys(rd, object, "tokens",
 				"direction packets header_bytes payload_bytes seq_len packed "
-				"byte_scale byte_offset debias ");
+				"iat_scale byte_scale byte_offset debias ");
 	if (!r)
 		r = read_shape(rd, object, &t->shape);
 	if (!r)
 		r = read_flag(rd, object, "tokens", "packed", &t->packed);
+	if (!r)
+		r = read_option(rd, object, "tokens", "iat_scale", iat_scale_names, &t->iat_log);
 	if (!r)
 		r = read_real(rd, json_object_get(object, "byte_scale"), "tokens.byte_scale", -1e3,
 			      1e3, &t->byte_scale);
@@ -203,8 +270,6 @@ static int read_tokens(const struct reader *rd, json_t *object, struct model *m)
 		r = read_debias(rd, json_object_get(object, "debias"), &t->debias);
 	if (r)
 		return r;
-	if (t->packed)
-		return refuse(rd, "tokens.packed: true cannot be run yet; must be %s", "false");
 	n_bytes = t->shape.packets * sample_row_bytes(&t->shape);
 	if (n_bytes == 0 || n_bytes % m->architecture.stride)
 		return refuse(rd,

@@ -17,6 +17,9 @@ struct breakage {
 	const char *find, *with, *error;
 };
 
+#define MAMBA            "\"mamba\",\"embed_dim\":2,\"depth\":1,\"d_state\":2,\"d_conv\":4"
+#define ATTENTION(heads) "\"attention\",\"embed_dim\":2,\"depth\":1,\"heads\":" heads
+
 /* Changes of the metadata object. */
 static const struct breakage bad_metadata[] = {
 	{"{\"format\":1", "[\"format\":1",
@@ -28,7 +31,7 @@ static const struct breakage bad_metadata[] = {
 	{"\"format\":1,", "\"format\":1,\"format\":1,",
 	 "__metadata__.netmamba: must be a JSON object, no key twice (byte 20)"},
 	{"\"backbone\":\"mamba\"", "\"backbone\":\"mamba2\"",
-	 "netmamba.architecture.backbone: only \"mamba\" can be run"},
+	 "netmamba.architecture.backbone: must be \"mamba\" or \"attention\""},
 	{"\"embed_dim\":2", "\"embed_dim\":0",
 	 "netmamba.architecture.embed_dim: must be a whole number from 1 to 1024"},
 	{"\"embed_dim\":2", "\"embed_dim\":4294967298",
@@ -40,13 +43,13 @@ static const struct breakage bad_metadata[] = {
 	{"\"depth\":1,", "", "netmamba.architecture.depth: must be a whole number from 1 to 64"},
 	{"\"depth\":1,", "\"depth\":1,\"dropout\":1,",
 	 "netmamba.architecture: has a key that is not known; known are: backbone embed_dim depth "
-	 "d_state d_conv expand stride head_bias "},
+	 "d_state d_conv expand stride head_bias byte_embedding value_embedding "},
 	{"\"depth\":1,", "\"depth\":1,\"conv\":1,",
 	 "netmamba.architecture: has a key that is not known; known are: backbone embed_dim depth "
-	 "d_state d_conv expand stride head_bias "},
+	 "d_state d_conv expand stride head_bias byte_embedding value_embedding "},
 	{"\"depth\":1,", "\"depth\":1,\"embed\":1,",
 	 "netmamba.architecture: has a key that is not known; known are: backbone embed_dim depth "
-	 "d_state d_conv expand stride head_bias "},
+	 "d_state d_conv expand stride head_bias byte_embedding value_embedding "},
 	{"\"d_state\":2", "\"d_state\":257",
 	 "netmamba.architecture.d_state: must be a whole number from 1 to 256"},
 	{"\"d_conv\":4", "\"d_conv\":17",
@@ -62,7 +65,32 @@ static const struct breakage bad_metadata[] = {
 	 "netmamba.architecture.head_bias: must be true or false"},
 	{"\"head_bias\":false", "\"head_bias\":true",
 	 "tensor head.bias is missing; the architecture asks for it with shape [3]"},
-	{"\"architecture\":{", "\"architecture\":[{", NULL},
+	{"\"head_bias\":false", "\"byte_embedding\":\"hash\"",
+	 "netmamba.architecture.byte_embedding: must be \"stride\" or \"table\""},
+	{"\"head_bias\":false", "\"byte_embedding\":\"table\"",
+	 "tensor byte_embed.table is missing; the architecture asks for it with shape [4, 256, 2]"},
+	{"\"head_bias\":false", "\"value_embedding\":true",
+	 "netmamba.architecture.value_embedding: must be \"sinusoid\" or \"projected\""},
+	{"\"head_bias\":false", "\"value_embedding\":\"projected\"",
+	 "tensor size_embed.proj.weight is missing; the architecture asks for it with shape [2, "
+	 "2]"},
+	{"\"depth\":1,", "\"depth\":1,\"heads\":1,",
+	 "netmamba.architecture: has a key that is not known; known are: backbone embed_dim depth "
+	 "d_state d_conv expand stride head_bias byte_embedding value_embedding "},
+	{"\"mamba\"", "\"attention\"",
+	 "netmamba.architecture: has a key that is not known; known are: backbone embed_dim depth "
+	 "heads expand stride head_bias byte_embedding value_embedding "},
+	{MAMBA, ATTENTION("0"), "netmamba.architecture.heads: must be a whole number from 1 to 2"},
+	{MAMBA, ATTENTION("3"), "netmamba.architecture.heads: must be a whole number from 1 to 2"},
+	{MAMBA, "\"attention\",\"embed_dim\":6,\"depth\":1,\"heads\":4",
+	 "netmamba.architecture.heads: must divide embed_dim 6 into heads of at most 256"},
+	{MAMBA, "\"attention\",\"embed_dim\":1024,\"depth\":1,\"heads\":2",
+	 "netmamba.architecture.heads: must divide embed_dim 1024 into heads of at most 256"},
+	{MAMBA, ATTENTION("2"),
+	 "tensor encoder_blocks.0.mixer.in_proj.weight has shape [8, 2]; the architecture asks for "
+	 "[6, 2]"},
+	{"\"architecture\":{", "\"architecture\":3,\"was\":{",
+	 "netmamba.architecture: must be an object"},
 	{"\"direction\":\"bi\"", "\"direction\":\"both\"",
 	 "netmamba.tokens.direction: must be \"uni\" or \"bi\""},
 	{"\"packets\":2", "\"packets\":65",
@@ -73,11 +101,12 @@ static const struct breakage bad_metadata[] = {
 	 "netmamba.tokens.payload_bytes: must be a whole number from 0 to 256"},
 	{"\"seq_len\":3", "\"seq_len\":1",
 	 "netmamba.tokens.seq_len: must be a whole number from 2 to 256"},
-	{"\"packed\":false", "\"packed\":true",
-	 "netmamba.tokens.packed: true cannot be run yet; must be false"},
+	{"\"packed\":false", "\"packed\":1", "netmamba.tokens.packed: must be true or false"},
+	{"\"packed\":false", "\"packed\":false,\"iat_scale\":\"lin\"",
+	 "netmamba.tokens.iat_scale: must be \"ratio\" or \"log\""},
 	{"\"packed\":false", "\"padded\":false",
 	 "netmamba.tokens: has a key that is not known; known are: direction packets header_bytes "
-	 "payload_bytes seq_len packed byte_scale byte_offset debias "},
+	 "payload_bytes seq_len packed iat_scale byte_scale byte_offset debias "},
 	{"\"byte_scale\":0.0078", "\"byte_scale\":1e39",
 	 "netmamba.tokens.byte_scale: must be a number from -1000 to 1000"},
 	{"\"byte_offset\":-1.0", "\"byte_offset\":null",
@@ -473,7 +502,8 @@ static void what_may_be_absent_has_its_documented_default(void **state)
 	if (load(path, &m, &e))
 		fail_msg("%s", e.text);
 	unlink(path);
-	assert_false(m->tokens.packed || m->architecture.head_bias);
+	assert_false(m->tokens.packed || m->tokens.iat_log || m->architecture.head_bias);
+	assert_false(m->architecture.byte_table || m->architecture.project_values);
 	assert_int_equal(m->tokens.debias, 0);
 	assert_true(m->calibration.temperature == 1);
 	assert_true(m->calibration.threshold[2] == 0.5F);
