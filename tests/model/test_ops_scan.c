@@ -161,7 +161,7 @@ static void widen(double *v[], const struct scan *s)
 	}
 }
 
-/* A third of the way over the array's largest element would be noticed, and much less. */
+/* An element may be wrong by float32's rounding of the array's largest. */
 static void expect_gradient(const struct scan *s, double *const v[], int array)
 {
 	const double h = 1e-5;
