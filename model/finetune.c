@@ -224,7 +224,7 @@ static double gradient(void *worker, const struct train_batch *batch, uint32_t f
 		for (uint32_t b = 0, fit; b < part; b += fit) {
 			fit = pass_fit(w->pass, w->batch, b, part);
 			draw_drop_path(w, b, fit);
-			w->pass->drop = f->config.drop_path > 0 ? w->drop : NULL;
+			w->pass->stack->drop = f->config.drop_path > 0 ? w->drop : NULL;
 			network_encode(w->pass, &values, w->batch, b, fit);
 			network_classify(w->pass, &values, w->logits);
 			loss += loss_gradient(&f->loss, w->logits, w->label + b, fit,
@@ -242,7 +242,7 @@ static void validate(void *worker, uint32_t first, uint32_t n, const float *weig
 	struct network_weights values;
 
 	network_bind_block(&values, &f->net, f->layout, (float *)weights);
-	w->pass->drop = NULL;
+	w->pass->stack->drop = NULL;
 	for (uint32_t done = 0, part; done < n; done += part) {
 		part = n - done < PART_FLOWS ? n - done : PART_FLOWS;
 		batch_reset(w->batch);

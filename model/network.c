@@ -12,31 +12,40 @@
 #include "model/network_buffers.h"
 #include "model/ops.h"
 
-void network_init(struct network *net, const struct architecture *a,
-		  const struct token_config *tokens, uint32_t n_classes, bool training)
+struct stack_shape network_stack_shape(const struct architecture *a, uint32_t D, uint32_t depth,
+				       bool training)
 {
 	bool attention = strcmp(a->backbone, attention_block.backbone) == 0;
 
+	return (struct stack_shape){
+		.kind = attention ? &attention_block : &mamba_block,
+		.depth = depth,
+		.block = {.D = D,
+			  .E = (size_t)a->expand * D,
+			  .N = a->d_state,
+			  .K = a->d_conv,
+			  .R = (D + 15) / 16,
+			  .heads = a->heads,
+			  .F = (size_t)a->expand * D,
+			  .training = training},
+	};
+}
+
+void network_init(struct network *net, const struct architecture *a,
+		  const struct token_config *tokens, uint32_t n_classes, bool training)
+{
 	*net = (struct network){
 		.architecture = *a,
 		.tokens = *tokens,
 		.n_classes = n_classes,
-		.kind = attention ? &attention_block : &mamba_block,
-		.shape = {.D = a->embed_dim,
-			  .E = (size_t)a->expand * a->embed_dim,
-			  .N = a->d_state,
-			  .K = a->d_conv,
-			  .R = a->dt_rank,
-			  .heads = a->heads,
-			  .F = (size_t)a->expand * a->embed_dim,
-			  .training = training},
+		.encoder = network_stack_shape(a, a->embed_dim, a->depth, training),
 		.S = tokens->shape.seq_len,
 		.n_byte_tokens = layout_byte_tokens(a, tokens),
 		.L = layout_sequence_length(a, tokens),
 	};
 }
 
-static void bind_block(struct block_weights *w, uint32_t index,
+static void bind_block(struct block_weights *w, const char *prefix, uint32_t index,
 		       float *(*find)(void *ctx, const char *name), void *ctx)
 {
 	const struct {
@@ -60,9 +69,17 @@ static void bind_block(struct block_weights *w, uint32_t index,
 	char name[64];
 
 	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
-		snprintf(name, sizeof(name), "encoder_blocks.%u.%s", index, list[i].name);
+		snprintf(name, sizeof(name), "%s.%u.%s", prefix, index, list[i].name);
 		*list[i].place = find(ctx, name);
 	}
+}
+
+void network_bind_stack(struct stack_weights *w, const char *prefix, const char *norm,
+			uint32_t depth, float *(*find)(void *ctx, const char *name), void *ctx)
+{
+	for (uint32_t i = 0; i < depth; i++)
+		bind_block(&w->block[i], prefix, i, find, ctx);
+	w->norm_f = find(ctx, norm);
 }
 
 void network_bind(struct network_weights *w, const struct network *net,
@@ -86,7 +103,6 @@ void network_bind(struct network_weights *w, const struct network *net,
 		{"size_embed.proj.bias", &w->proj_bias[MODALITY_SIZE]},
 		{"iat_embed.proj.weight", &w->proj[MODALITY_IAT]},
 		{"iat_embed.proj.bias", &w->proj_bias[MODALITY_IAT]},
-		{"norm_f.weight", &w->norm_f},
 		{"head.weight", &w->head},
 		{"head.bias", &w->head_bias},
 	};
@@ -96,16 +112,11 @@ void network_bind(struct network_weights *w, const struct network *net,
 		*list[i].place = find(ctx, list[i].name);
 	if (!net->architecture.head_bias)
 		w->head_bias = NULL;
-	for (uint32_t i = 0; i < net->architecture.depth; i++)
-		bind_block(&w->block[i], i, find, ctx);
+	network_bind_stack(&w->encoder, "encoder_blocks", "norm_f.weight", net->architecture.depth,
+			   find, ctx);
 }
 
-struct value_block {
-	const struct layout *layout;
-	float *values;
-};
-
-static float *find_in_block(void *ctx, const char *name)
+float *value_block_find(void *ctx, const char *name)
 {
 	const struct value_block *block = ctx;
 	const struct parameter *p = layout_find(block->layout, name);
@@ -118,7 +129,7 @@ void network_bind_block(struct network_weights *w, const struct network *net,
 {
 	struct value_block block = {layout, values};
 
-	network_bind(w, net, find_in_block, &block);
+	network_bind(w, net, value_block_find, &block);
 }
 
 uint32_t pass_fit(const struct pass *p, const struct batch *batch, uint32_t first, uint32_t end)
@@ -195,7 +206,8 @@ static void gather(struct pass *p, const struct batch *batch, uint32_t first)
 {
 	const struct network *net = p->net;
 	struct pass_buffers *k = p->buffers;
-	size_t D = net->shape.D, S = net->S, n_bytes = net->n_byte_tokens * batch->stride;
+	size_t D = net->architecture.embed_dim, S = net->S,
+	       n_bytes = net->n_byte_tokens * batch->stride;
 
 	for (int m = 0; m < MODALITIES; m++)
 		k->gathered[m].n = 0;
@@ -239,7 +251,7 @@ static void embed(struct pass *p, const struct network_weights *w, const struct 
 {
 	const struct network *net = p->net;
 	struct pass_buffers *k = p->buffers;
-	size_t D = net->shape.D, stride = net->architecture.stride;
+	size_t D = net->architecture.embed_dim, stride = net->architecture.stride;
 
 	for (size_t row = 0; row < p->n_rows; row++) {
 		size_t place = p->place[row];
@@ -273,62 +285,30 @@ static void tell(const struct pass *p, const char *name, uint32_t block, const f
 		p->tap(p->tap_ctx, name, block, values, p->first_flow, p->n_flows);
 }
 
-/* Drop path (arXiv 1603.09382): a block's output, flow by flow. */
-void pass_drop(const struct pass *p, uint32_t block, float *h)
+static void tell_of_stack(void *ctx, const char *name, uint32_t block, const float *values)
 {
-	size_t D = p->net->shape.D;
-
-	if (!p->drop)
-		return;
-	for (uint32_t b = 0; b < p->n_flows; b++) {
-		float factor = p->drop[(size_t)block * p->n_flows + b];
-
-		for (size_t i = p->start[b] * D; i < p->start[b + 1] * D; i++)
-			h[i] *= factor;
-	}
+	tell(ctx, name, block, values);
 }
 
 void network_encode(struct pass *p, const struct network_weights *w, const struct batch *batch,
 		    uint32_t first, uint32_t n_flows)
 {
-	const struct network *net = p->net;
-	uint32_t depth = net->architecture.depth;
-	size_t D = net->shape.D, M;
-	struct rows rows;
-
 	p->n_flows = n_flows;
 	p->first_flow = first;
 	lay_rows(p, batch, first);
-	M = p->n_rows;
-	rows = (struct rows){M, n_flows, p->start};
 	embed(p, w, batch, first);
 	tell(p, "tokens", 0, p->h);
-	for (uint32_t i = 0; i < depth; i++) {
-		float *residual = pass_residual(p, i), *next = pass_residual(p, i + 1);
-
-		add_norm_forward(pass_u(p, i), residual, p->h, w->block[i].norm, M, D, i == 0);
-		if (next != residual)
-			memcpy(next, residual, M * D * sizeof(float));
-		net->kind->forward(&net->shape, &w->block[i], pass_kept(p, i), &rows, next,
-				   pass_u(p, i), p->h);
-		pass_drop(p, i, p->h);
-		tell(p, "out", i, p->h);
-		tell(p, "residual", i, next);
-	}
-	add_norm_forward(pass_u(p, depth), pass_residual(p, depth), p->h, w->norm_f, M, D, 0);
-	tell(p, "norm_f", 0, pass_output(p));
-}
-
-const float *pass_output(const struct pass *p)
-{
-	return pass_u(p, p->net->architecture.depth);
+	p->stack->tap = p->tap ? tell_of_stack : NULL;
+	p->stack->tap_ctx = p;
+	p->output = stack_forward(p->stack, &w->encoder,
+				  &(struct rows){p->n_rows, n_flows, p->start}, p->h);
 }
 
 void network_classify(struct pass *p, const struct network_weights *w, float *logits)
 {
 	const struct network *net = p->net;
-	const float *output = pass_output(p);
-	size_t D = net->shape.D;
+	const float *output = p->output;
+	size_t D = net->architecture.embed_dim;
 
 	for (uint32_t b = 0; b < p->n_flows; b++) {
 		const size_t *cls = p->cls + b * 3;

@@ -17,7 +17,7 @@ static void embed_backward(struct pass *p, const struct network_weights *w,
 {
 	const struct network *net = p->net;
 	struct pass_buffers *k = p->buffers;
-	size_t D = net->shape.D, stride = net->architecture.stride;
+	size_t D = net->architecture.embed_dim, stride = net->architecture.stride;
 
 	for (size_t row = 0; row < p->n_rows; row++)
 		add(d->position + p->place[row] * D, d_h + row * D, D);
@@ -48,31 +48,18 @@ static void embed_backward(struct pass *p, const struct network_weights *w,
 void network_encode_backward(struct pass *p, const struct network_weights *w,
 			     struct network_weights *d, const float *d_output)
 {
-	const struct network *net = p->net;
-	struct pass_buffers *k = p->buffers;
-	size_t D = net->shape.D, M = p->n_rows;
-	struct rows rows = {M, p->n_flows, p->start};
-	uint32_t i = net->architecture.depth;
+	struct rows rows = {p->n_rows, p->n_flows, p->start};
 
-	memset(k->d_residual, 0, M * D * sizeof(float));
-	norm_backward(k->d_residual, d->norm_f, d_output, pass_residual(p, i), w->norm_f, M, D);
-	while (i-- > 0) {
-		memcpy(k->d_h, k->d_residual, M * D * sizeof(float));
-		pass_drop(p, i, k->d_h);
-		net->kind->backward(&net->shape, &w->block[i], &d->block[i], pass_kept(p, i),
-				    k->scratch, &rows, pass_u(p, i), k->d_h, k->d_residual, k->d_u);
-		norm_backward(k->d_residual, d->block[i].norm, k->d_u, pass_residual(p, i),
-			      w->block[i].norm, M, D);
-	}
-	embed_backward(p, w, d, k->d_residual);
+	embed_backward(p, w, d,
+		       stack_backward(p->stack, &w->encoder, &d->encoder, &rows, d_output));
 }
 
 void network_classify_backward(struct pass *p, const struct network_weights *w,
 			       struct network_weights *d, const float *d_logits)
 {
 	const struct network *net = p->net;
-	size_t D = net->shape.D;
-	float *d_pooled = p->buffers->d_u, *d_output = p->buffers->d_h;
+	size_t D = net->architecture.embed_dim;
+	float *d_pooled = p->buffers->d_pooled, *d_output = p->buffers->d_output;
 
 	linear_backward(d_pooled, D, false, d->head, d_logits, p->pooled, D, w->head, p->n_flows, D,
 			net->n_classes);
