@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Known classes of captures' flows, to hold a model against: a tab-separated file with the header
- * pcap, proto, addr_a, port_a, addr_b, port_b, label, class, packets, bytes; the pair is unordered,
- * pcap is a file's name without folders. Flows without a row, rows of the class `unlisted` and
- * classes that the model does not have are left out of the figures.
+ * A model held against the known classes of captures' flows (agent/flow/labels_file.h). Flows
+ * without a row, rows of the class `unlisted` and classes that the model does not have are left out
+ * of the figures. Borrows the model.
  */
 #pragma once
 #include <stdint.h>
