@@ -77,9 +77,10 @@ int model_class_index(const struct model *m, const char *name)
 	return -1;
 }
 
-static bool is_float(const struct raw_tensor *raw)
+static bool is_weight(const struct raw_tensor *raw)
 {
-	return raw->dtype == DTYPE_F32 || raw->dtype == DTYPE_F16 || raw->dtype == DTYPE_BF16;
+	return raw->dtype == DTYPE_F32 || raw->dtype == DTYPE_F16 || raw->dtype == DTYPE_BF16 ||
+	       raw->dtype == DTYPE_I8;
 }
 
 static bool usable_in_place(const struct raw_tensor *raw)
@@ -98,41 +99,75 @@ static int check_finite(const struct model *m, const struct tensor *t, struct er
 	return 0;
 }
 
-/* All tensors of a float type; sorted, because raw ones are. */
+/* Whole numbers become weights by their row's scale. */
+static int scale_rows(const struct model *m, const struct raw_tensor *raw, float *values,
+		      struct error *e)
+{
+	char name[256];
+	const struct raw_tensor *scales;
+	uint64_t rows = raw->n_dims ? raw->shape[0] : 0;
+
+	snprintf(name, sizeof(name), "%s.scale", raw->name);
+	scales = safetensors_find(m->storage->file, name);
+	if (!scales || !is_weight(scales) || scales->dtype == DTYPE_I8 || scales->n_dims != 1 ||
+	    scales->shape[0] != rows)
+		return error_set(e, -EINVAL,
+				 "%s: tensor %s is I8: a tensor %.80s.scale with one number for "
+				 "each of its %" PRIu64 " rows must be there",
+				 m->path, raw->name, raw->name, rows);
+	for (uint64_t row = 0; row < rows; row++) {
+		struct raw_tensor one = *scales;
+		float scale;
+
+		one.data += row * dtype_bytes(one.dtype);
+		one.n_values = 1;
+		raw_tensor_to_float(&one, &scale);
+		for (uint64_t i = 0; i < raw->n_values / rows; i++)
+			*values++ *= scale;
+	}
+	return 0;
+}
+
+static int take_tensor(const struct model *m, const struct raw_tensor *raw, struct tensor *t,
+		       float **place, struct error *e)
+{
+	int r = 0;
+
+	*t = (struct tensor){.name = raw->name,
+			     .n_dims = raw->n_dims,
+			     .n_values = raw->n_values,
+			     .data = (const void *)raw->data};
+	memcpy(t->shape, raw->shape, sizeof(t->shape));
+	if (!usable_in_place(raw)) {
+		raw_tensor_to_float(raw, *place);
+		if (raw->dtype == DTYPE_I8)
+			r = scale_rows(m, raw, *place, e);
+		t->data = *place;
+		*place += t->n_values;
+	}
+	return r ? r : check_finite(m, t, e);
+}
+
+/* All tensors that may be weights; sorted, because raw ones are. */
 static int take_tensors(struct model *m, struct error *e)
 {
 	size_t n;
 	const struct raw_tensor *raw = safetensors_tensors(m->storage->file, &n);
 	uint64_t n_converted = 0;
 	float *place;
+	int r = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (is_float(&raw[i]) && !usable_in_place(&raw[i]))
+		if (is_weight(&raw[i]) && !usable_in_place(&raw[i]))
 			n_converted += raw[i].n_values;
 	m->tensors = calloc(n + 1, sizeof(*m->tensors));
 	place = m->storage->converted = malloc((n_converted + 1) * sizeof(float));
 	if (!m->tensors || !place)
 		return error_set(e, -ENOMEM, "%s: no memory for its tensors", m->path);
-	for (size_t i = 0; i < n; i++) {
-		struct tensor *t = &m->tensors[m->n_tensors];
-
-		if (!is_float(&raw[i]))
-			continue;
-		*t = (struct tensor){.name = raw[i].name,
-				     .n_dims = raw[i].n_dims,
-				     .n_values = raw[i].n_values,
-				     .data = (const void *)raw[i].data};
-		memcpy(t->shape, raw[i].shape, sizeof(t->shape));
-		if (!usable_in_place(&raw[i])) {
-			raw_tensor_to_float(&raw[i], place);
-			t->data = place;
-			place += t->n_values;
-		}
-		if (check_finite(m, t, e))
-			return -EINVAL;
-		m->n_tensors++;
-	}
-	return 0;
+	for (size_t i = 0; !r && i < n; i++)
+		if (is_weight(&raw[i]))
+			r = take_tensor(m, &raw[i], &m->tensors[m->n_tensors++], &place, e);
+	return r;
 }
 
 static void format_shape(char *text, size_t size, const uint64_t *shape, uint32_t n_dims)

@@ -30,11 +30,11 @@ static const struct {
 	size_t bytes;
 } dtypes[] = {
 	[DTYPE_F32] = {"F32", 4}, [DTYPE_F16] = {"F16", 2}, [DTYPE_BF16] = {"BF16", 2},
-	[DTYPE_U8] = {"U8", 1},   [DTYPE_I64] = {"I64", 8},
+	[DTYPE_I8] = {"I8", 1},   [DTYPE_U8] = {"U8", 1},   [DTYPE_I64] = {"I64", 8},
 };
 #define N_DTYPES (sizeof(dtypes) / sizeof(dtypes[0]))
 
-static size_t dtype_bytes(enum dtype dtype)
+size_t dtype_bytes(enum dtype dtype)
 {
 	return dtypes[dtype].bytes;
 }
@@ -177,7 +177,7 @@ static int read_dtype(const json_t *entry, const char *path, struct raw_tensor *
 		}
 	}
 	return error_set(e, -EINVAL,
-			 "%s: tensor %s: dtype is none of F32, F16, BF16 (weights), U8, I64 "
+			 "%s: tensor %s: dtype is none of F32, F16, BF16, I8 (weights), U8, I64 "
 			 "(vectors)",
 			 path, t->name);
 }
@@ -403,7 +403,7 @@ void raw_tensor_to_float(const struct raw_tensor *t, float *out)
 {
 	for (uint64_t i = 0; i < t->n_values; i++) {
 		const uint8_t *p = t->data + i * dtype_bytes(t->dtype);
-		uint16_t low = p[0] | p[1] << 8;
+		uint16_t low = t->dtype == DTYPE_I8 ? 0 : p[0] | p[1] << 8;
 
 		switch (t->dtype) {
 		case DTYPE_F16:
@@ -411,6 +411,9 @@ void raw_tensor_to_float(const struct raw_tensor *t, float *out)
 			break;
 		case DTYPE_BF16:
 			out[i] = float_of_bits((uint32_t)low << 16);
+			break;
+		case DTYPE_I8:
+			out[i] = (int8_t)p[0];
 			break;
 		default:
 			out[i] = float_of_bits(low | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);

@@ -17,7 +17,7 @@
 #define SAFETENSORS_MAX_TENSORS 4096
 #define SAFETENSORS_MAX_DIMS    8
 
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_U8, DTYPE_I64 };
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I8, DTYPE_U8, DTYPE_I64 };
 
 struct raw_tensor {
 	const char *name;
@@ -43,5 +43,6 @@ const char *safetensors_metadata(const struct safetensors *st, const char *key);
 const uint8_t *safetensors_bytes(const struct safetensors *st, size_t *ret_size);
 
 const char *dtype_name(enum dtype dtype); /* "F32" */
-/* Values of an F32, F16 or BF16 tensor as float32 into out (n_values). */
+size_t dtype_bytes(enum dtype dtype);
+/* Values of an F32, F16, BF16 or I8 tensor as float32 into out (n_values). */
 void raw_tensor_to_float(const struct raw_tensor *t, float *out);

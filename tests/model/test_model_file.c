@@ -180,7 +180,7 @@ static const struct breakage bad_headers[] = {
 	{"\"__metadata__\":{", "\"__metadata__\":[],\"x\":{",
 	 "__metadata__: must be an object of strings"},
 	{"\"dtype\":\"F32\"", "\"dtype\":\"F64\"",
-	 "tensor byte_cls_token: dtype is none of F32, F16, BF16 (weights), U8, I64 (vectors)"},
+	 "tensor byte_cls_token: dtype is none of F32, F16, BF16, I8 (weights), U8, I64 (vectors)"},
 	{"\"dtype\":\"F32\",\"shape\":[1,1,2]", "\"dtype\":\"BF16\",\"shape\":[1,1,4]",
 	 "tensor byte_cls_token has shape [1, 1, 4]; the architecture asks for [1, 1, 2]"},
 	{"\"dtype\":\"F32\"", "\"dtype\":\"F16\"",
