@@ -6,28 +6,25 @@
 
 struct adamw_config adamw_finetune_config(void)
 {
-	return (struct adamw_config){.beta1 = 0.9F,
-				     .beta2 = 0.999F,
-				     .eps = 1e-8F,
-				     .weight_decay = 0.05F,
-				     .layer_decay = 0.75F};
+	return (struct adamw_config){.beta1 = 0.9,
+				     .beta2 = 0.999,
+				     .eps = 1e-8,
+				     .weight_decay = 0.05,
+				     .layer_decay = 0.75};
 }
 
 struct adamw_config adamw_pretrain_config(void)
 {
-	return (struct adamw_config){.beta1 = 0.9F,
-				     .beta2 = 0.95F,
-				     .eps = 1e-8F,
-				     .weight_decay = 0.05F,
-				     .layer_decay = 1};
+	return (struct adamw_config){
+		.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.05, .layer_decay = 1};
 }
 
 /* One step's numbers for one parameter, in float so that the loop is. */
 struct step {
-	float beta1, beta2, eps;
-	float kept;     /* of a value, after weight decay */
-	float rate;     /* with the first moment's bias corrected */
-	float unbiased; /* 1 / sqrt of the second moment's bias */
+	float beta1, beta2, new1, new2, eps; /* new1 = 1 - beta1, before rounding */
+	float kept;                          /* of a value, after weight decay */
+	float rate;                          /* with the first moment's bias corrected */
+	float unbiased;                      /* 1 / sqrt of the second moment's bias */
 };
 
 static void step_values(const struct step *s, size_t n, float *restrict values,
@@ -37,8 +34,8 @@ static void step_values(const struct step *s, size_t n, float *restrict values,
 	for (size_t i = 0; i < n; i++) {
 		float g = gradients[i];
 
-		moment1[i] = s->beta1 * moment1[i] + (1 - s->beta1) * g;
-		moment2[i] = s->beta2 * moment2[i] + (1 - s->beta2) * g * g;
+		moment1[i] = s->beta1 * moment1[i] + s->new1 * g;
+		moment2[i] = s->beta2 * moment2[i] + s->new2 * g * g;
 		values[i] = s->kept * values[i] -
 			    s->rate * moment1[i] / (sqrtf(moment2[i]) * s->unbiased + s->eps);
 	}
@@ -58,6 +55,8 @@ void adamw_step(const struct adamw_config *config, const struct layout *layout, 
 			rate * pow(config->layer_decay, layout->n_layers - 1.0 - p->layer);
 		struct step s = {.beta1 = config->beta1,
 				 .beta2 = config->beta2,
+				 .new1 = 1 - config->beta1,
+				 .new2 = 1 - config->beta2,
 				 .eps = config->eps,
 				 .kept = p->decayed ? 1 - of_layer * config->weight_decay : 1,
 				 .rate = of_layer / bias1,

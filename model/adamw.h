@@ -9,10 +9,9 @@
 #include "model/layout.h"
 
 struct adamw_config {
-	float beta1, beta2, eps;
-	float weight_decay; /* of the parameters that are `decayed` */
-	float layer_decay; /* a layer's rate is this often that of the layer after it; 1 = all alike
-			    */
+	double beta1, beta2, eps;
+	double weight_decay; /* of the parameters that are `decayed` */
+	double layer_decay;  /* each layer's rate is the next one's times this */
 };
 
 /* Fine-tuning: 0.9, 0.999, 1e-8, 0.05, 0.75. Pre-training: 0.9, 0.95, 1e-8, 0.05, 1. */
