@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "model/model_file.h"
 #include "model/ops.h"
 #include "model/rng.h"
 
@@ -266,6 +267,16 @@ static void gradients_are_the_central_differences(void **state)
 		check_gradients(&list[i].s, list[i].step);
 }
 
+/* Tiles of queries are then as low as they get. */
+static void one_head_of_the_widest_model_fits_the_tiles(void **state)
+{
+	struct shape s = {1, 20, 1, MODEL_MAX_EMBED_DIM};
+
+	(void)state;
+	check_forward(&s, 1);
+	check_gradients(&s, 2003);
+}
+
 /* Its only probability is 1, whatever its query and key are. */
 static void a_single_token_passes_its_value_and_its_gradient(void **state)
 {
@@ -310,6 +321,7 @@ int main(void)
 		cmocka_unit_test(scores_of_hundreds_do_not_overflow),
 		cmocka_unit_test(the_order_of_scores_does_not_matter),
 		cmocka_unit_test(gradients_are_the_central_differences),
+		cmocka_unit_test(one_head_of_the_widest_model_fits_the_tiles),
 		cmocka_unit_test(a_single_token_passes_its_value_and_its_gradient),
 		cmocka_unit_test(what_is_not_a_number_does_not_get_lost),
 	};
