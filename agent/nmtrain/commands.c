@@ -6,6 +6,15 @@
 #include "agent/policy/nearest.h"
 
 static const struct command table[] = {
+	{"finetune", cmd_finetune, "--data SET.nmd --output MODEL.safetensors [options]",
+	 "labelled flows to a model",
+	 "Settings: defaults, then architecture and tokens of --from, then --settings, then "
+	 "--set;\n"
+	 "`nmtrain finetune --help-settings` tells each. Fold N is kept back for `nmtrain eval`, "
+	 "the\n"
+	 "one after it validates: the weights of the best validation are kept. On an interrupt, "
+	 "or\n"
+	 "after a crash, the same command with --resume goes on from the last checkpoint.\n"},
 	{"help", cmd_help, "[COMMAND]", "what a command does and takes", NULL},
 };
 #define N_COMMANDS (sizeof(table) / sizeof(table[0]))

@@ -80,3 +80,6 @@ void settings_print_help(FILE *out);
 json_t *settings_to_json(const struct train_settings *s);
 /* The same back, checked like a file; keys that are absent keep what s holds. */
 int settings_from_json(struct train_settings *s, const json_t *json, struct error *e);
+/* "section.key" of the first one in which they differ, written to key; NULL when there is none. */
+const char *settings_difference(const struct train_settings *a, const struct train_settings *b,
+				char *key, size_t size);

@@ -229,3 +229,45 @@ int settings_from_json(struct train_settings *s, const json_t *json, struct erro
 		*s = fresh;
 	return rc;
 }
+
+static bool lists_equal(const struct setting *setting, const struct train_settings *a,
+			const struct train_settings *b)
+{
+	const char *x, *y;
+	unsigned i = 0;
+
+	do {
+		x = list_item(setting, a, i);
+		y = list_item(setting, b, i++);
+		if (!x || !y || strcmp(x, y))
+			return !x && !y;
+	} while (true);
+}
+
+static bool values_equal(const struct setting *setting, const struct train_settings *a,
+			 const struct train_settings *b)
+{
+	const void *x = setting_at(setting, a), *y = setting_at(setting, b);
+
+	if (setting_is_list(setting))
+		return lists_equal(setting, a, b);
+	if (setting->type == SETTING_SWITCH)
+		return *(const bool *)x == *(const bool *)y;
+	if (setting->name[0])
+		return choice_of(setting, x) == choice_of(setting, y);
+	return number_of(setting, x) == number_of(setting, y);
+}
+
+const char *settings_difference(const struct train_settings *a, const struct train_settings *b,
+				char *key, size_t size)
+{
+	for (size_t i = 0; i < n_settings; i++) {
+		const struct setting *setting = &settings_table[i];
+
+		if (values_equal(setting, a, b))
+			continue;
+		snprintf(key, size, "%s.%s", setting->section, setting->key);
+		return key;
+	}
+	return NULL;
+}
