@@ -6,6 +6,15 @@
 #include "agent/policy/nearest.h"
 
 static const struct command table[] = {
+	{"dataset", cmd_dataset,
+	 "[--labels TSV | --class NAME] [--source NAME] --captures DIR ... -o FILE.nmd",
+	 "captures to a data set; show FILE.nmd tells what is in one",
+	 "  nmtrain dataset show FILE.nmd [-o json]\n"
+	 "  nmtrain dataset dump FILE.nmd -o FILE.safetensors    for other learners\n\n"
+	 "--labels, --class and --source are of the --captures that follows them, and of that one\n"
+	 "alone. A flow has the class of its row in the table, else of its port, else of the "
+	 "folder;\n"
+	 "without any it serves pre-training. Folders are walked with all below them.\n"},
 	{"finetune", cmd_finetune, "--data SET.nmd --output MODEL.safetensors [options]",
 	 "labelled flows to a model",
 	 "Settings: defaults, then architecture and tokens of --from, then --settings, then "

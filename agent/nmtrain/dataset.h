@@ -5,8 +5,8 @@
  * dataset_free. Nothing changes after it was built or read.
  *
  * Splits are by capture, or by time inside one long capture: a capture is cut into pieces, and a
- * piece belongs to one fold. Folds are numbered 0 .. n_folds - 1; what trains, validates or tests is
- * said when a fold is asked for.
+ * piece belongs to one fold. Folds are numbered 0 .. n_folds - 1; what trains, validates or tests
+ * is said when a fold is asked for.
  */
 #pragma once
 #include <stdint.h>

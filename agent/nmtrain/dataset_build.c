@@ -131,6 +131,9 @@ static void set_class(struct dataset_builder *b, struct dataset_flow *f, const c
 		     NMD_MAX_LABELS);
 	else if (class_index < 0 || label_index < 0)
 		fail(b, -ENOMEM, "no memory for a name");
+	if (b->status)
+		return;
+	b->counts.labelled++;
 	f->class_index = (int16_t)class_index;
 	f->label = (uint16_t)label_index;
 }
@@ -444,6 +447,11 @@ static int drop_empty_captures(struct dataset *set)
 		set->flow[i].capture = place[set->flow[i].capture];
 	free(place);
 	return 0;
+}
+
+const struct dataset_counts *dataset_builder_counts(const struct dataset_builder *b)
+{
+	return &b->counts;
 }
 
 int dataset_builder_finish(struct dataset_builder *b, struct dataset **ret_set,

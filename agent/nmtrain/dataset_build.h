@@ -43,6 +43,7 @@ struct dataset_counts {
 	uint64_t captures, copies,
 		broken;          /* broken ones are among the captures when they gave flows */
 	uint64_t packets, flows; /* seen */
+	uint64_t labelled;       /* flows that got a class */
 	uint64_t short_flows, unlabelled, over_limit; /* left out */
 	uint32_t groups, cut_captures;
 };
@@ -61,6 +62,8 @@ void dataset_builder_free(struct dataset_builder *b); /* accepts NULL */
  */
 int dataset_builder_add(struct dataset_builder *b, const char *path,
 			const struct dataset_origin *origin, struct error *e);
+
+const struct dataset_counts *dataset_builder_counts(const struct dataset_builder *b);
 
 /* Cuts, deals folds and hands the set out; the builder can then only be freed. ret_counts may be
  * NULL. -ENODATA when no flow is left. */
