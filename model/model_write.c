@@ -3,8 +3,6 @@
 #include "model/model_write.h"
 #include <errno.h>
 #include <float.h>
-#include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "model/model_json.h"
@@ -19,11 +17,6 @@ static void free_model(struct model **m)
 static void free_text(char **text)
 {
 	free(*text);
-}
-
-static void free_list(struct raw_tensor **list)
-{
-	free(*list);
 }
 
 void model_default_calibration(struct calibration *c)
@@ -73,28 +66,4 @@ int model_write_tensors(const char *path, const struct model *m, const struct ra
 		return r;
 	return safetensors_write(path, tensors, n_tensors,
 				 &(struct safetensors_string){"netmamba", text}, 1, e);
-}
-
-int model_write(const char *path, const struct model *m, const struct layout *layout,
-		const float *values, struct error *e)
-{
-	cleanup(free_list) struct raw_tensor *list = calloc(layout->n, sizeof(*list));
-
-	if (!list)
-		return error_set(e, -ENOMEM, "%s: no memory", path);
-	for (size_t i = 0; i < layout->n; i++) {
-		const struct parameter *p = &layout->list[i];
-
-		for (size_t k = 0; k < p->n_values; k++)
-			if (!isfinite(values[p->offset + k]))
-				return error_set(e, -ERANGE, "%s: %s: value %zu is not finite",
-						 path, p->name, k);
-		list[i] = (struct raw_tensor){.name = p->name,
-					      .dtype = DTYPE_F32,
-					      .n_dims = p->n_dims,
-					      .n_values = p->n_values,
-					      .data = (const void *)(values + p->offset)};
-		memcpy(list[i].shape, p->shape, sizeof(p->shape));
-	}
-	return model_write_tensors(path, m, list, layout->n, e);
 }

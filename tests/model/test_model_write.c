@@ -4,6 +4,7 @@
 #include <float.h>
 #include <math.h>
 #include "model/model_write.h"
+#include "model/safetensors.h"
 #include "tests/model/model_builder.h"
 
 static char path[] = "/tmp/nm-written-XXXXXX";
@@ -225,8 +226,7 @@ static void what_could_not_be_loaded_is_not_written(void **state)
 	layout_free(l);
 }
 
-/* Head (3, 4) as I8 with a scale a row; everything else is left out, so that it can only fail at
- * what is missing, or be found by name. */
+/* All weights, of which the head, (3, 4), as I8. */
 static int write_reduced(const struct model *m, const struct layout *l, const float *values,
 			 const struct raw_tensor *scale, const int8_t *head)
 {
@@ -307,6 +307,144 @@ static void whole_numbers_without_a_fitting_scale_are_refused(void **state)
 	layout_free(l);
 }
 
+/* What a value may differ by: half of a step of its type, which for whole numbers is its row's. */
+static double allowed(const struct safetensors *file, const struct parameter *p, size_t i,
+		      float value)
+{
+	const struct raw_tensor *t = safetensors_find(file, p->name);
+	char name[80];
+	float scale;
+
+	switch (t->dtype) {
+	case DTYPE_F16:
+		return fmax(fabs(value) * 0x1p-11, 0x1p-25);
+	case DTYPE_BF16:
+		return fabs(value) * 0x1p-8;
+	case DTYPE_I8:
+		snprintf(name, sizeof(name), "%s.scale", p->name);
+		memcpy(&scale, safetensors_find(file, name)->data + i / p->shape[1] * sizeof(float),
+		       sizeof(scale));
+		return scale * 0.5001;
+	default:
+		return 0;
+	}
+}
+
+static void expect_near(const struct layout *l, const float *values)
+{
+	struct model *m = load();
+	struct safetensors *file = NULL;
+
+	assert_int_equal(safetensors_open(path, &file, NULL), 0);
+	for (size_t k = 0; k < l->n; k++) {
+		const struct parameter *p = &l->list[k];
+		const struct tensor *t = model_tensor(m, p->name);
+
+		for (size_t i = 0; i < p->n_values; i++) {
+			float want = values[p->offset + i];
+
+			if (fabs(t->data[i] - want) > allowed(file, p, i, want))
+				fail_msg("%s: value %zu: %g, not %g", p->name, i, t->data[i], want);
+		}
+	}
+	assert_int_equal(m->n_parameters, l->n_values);
+	safetensors_close(file);
+	model_unref(m);
+}
+
+static void reduced_weights_are_the_nearest_of_their_type(void **state)
+{
+	struct model m = sample_model();
+	struct layout *l = layout_of(&m);
+	float *values = some_values(l);
+
+	(void)state;
+	for (enum weight_type type = WEIGHTS_F32; type <= WEIGHTS_INT8; type++) {
+		assert_int_equal(model_write_as(path, &m, l, values, type, NULL), 0);
+		expect_near(l, values);
+	}
+	free(values);
+	layout_free(l);
+}
+
+static void int8_is_for_matrices_and_half_for_embeddings(void **state)
+{
+	static const struct {
+		const char *name;
+		enum dtype dtype;
+	} list[] = {
+		{"encoder_blocks.0.mixer.in_proj.weight", DTYPE_I8},
+		{"encoder_blocks.1.mixer.x_proj.weight", DTYPE_I8},
+		{"encoder_blocks.0.mixer.dt_proj.weight", DTYPE_I8},
+		{"encoder_blocks.0.mixer.out_proj.weight", DTYPE_I8},
+		{"head.weight", DTYPE_I8},
+		{"size_embed.proj.weight", DTYPE_I8},
+		{"head.weight.scale", DTYPE_F32},
+		{"byte_embed.table", DTYPE_F16},
+		{"pos_embed", DTYPE_F16},
+		{"encoder_blocks.0.mixer.A_log", DTYPE_F32},
+		{"encoder_blocks.0.mixer.conv1d.weight", DTYPE_F32},
+		{"encoder_blocks.0.mixer.dt_proj.bias", DTYPE_F32},
+		{"norm_f.weight", DTYPE_F32},
+	};
+	struct model m = sample_model();
+	struct layout *l = layout_of(&m);
+	float *values = some_values(l);
+	struct safetensors *file = NULL;
+
+	(void)state;
+	assert_int_equal(model_write_as(path, &m, l, values, WEIGHTS_INT8, NULL), 0);
+	assert_int_equal(safetensors_open(path, &file, NULL), 0);
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+		assert_int_equal(safetensors_find(file, list[i].name)->dtype, list[i].dtype);
+	safetensors_close(file);
+	free(values);
+	layout_free(l);
+}
+
+static void a_row_of_nothing_stays_nothing(void **state)
+{
+	struct model m = sample_model(), *loaded;
+	struct layout *l = layout_of(&m);
+	float *values = some_values(l);
+	float *row = values + layout_find(l, "head.weight")->offset;
+	const float *read;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		row[i] = 0;
+		row[4 + i] = 0x1p-148F;
+	}
+	assert_int_equal(model_write_as(path, &m, l, values, WEIGHTS_INT8, NULL), 0);
+	loaded = load();
+	read = model_tensor(loaded, "head.weight")->data;
+	for (int i = 0; i < 8; i++)
+		assert_true(read[i] == 0);
+	assert_true(read[8] != 0);
+	model_unref(loaded);
+	free(values);
+	layout_free(l);
+}
+
+static void what_half_precision_cannot_hold_is_refused(void **state)
+{
+	struct model m = sample_model();
+	struct layout *l = layout_of(&m);
+	float *values = some_values(l);
+	struct error e = {0};
+
+	(void)state;
+	values[l->list[0].offset + 2] = -65520;
+	assert_int_equal(model_write_as(path, &m, l, values, WEIGHTS_F16, &e), -ERANGE);
+	assert_string_equal(e.text + strlen(path), ": byte_cls_token: value 2 is -65520, which F16 "
+						   "cannot hold; use bf16 or f32");
+	values[l->list[0].offset + 2] = -65519;
+	assert_int_equal(model_write_as(path, &m, l, values, WEIGHTS_F16, NULL), 0);
+	expect_near(l, values);
+	free(values);
+	layout_free(l);
+}
+
 int main(void)
 {
 #define WITH_FILE(test) cmocka_unit_test_setup_teardown(test, name_file, remove_file)
@@ -317,6 +455,10 @@ int main(void)
 		WITH_FILE(what_could_not_be_loaded_is_not_written),
 		WITH_FILE(whole_numbers_are_expanded_by_their_rows_scale),
 		WITH_FILE(whole_numbers_without_a_fitting_scale_are_refused),
+		WITH_FILE(reduced_weights_are_the_nearest_of_their_type),
+		WITH_FILE(int8_is_for_matrices_and_half_for_embeddings),
+		WITH_FILE(a_row_of_nothing_stays_nothing),
+		WITH_FILE(what_half_precision_cannot_hold_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
