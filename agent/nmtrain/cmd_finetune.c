@@ -168,7 +168,7 @@ static int finetune(struct session *s)
 	beginning.layout = finetune_layout(f);
 	task = finetune_task(f);
 	announce(s, beginning.layout);
-	rc = session_run(s, &task, &config, "f1", first_weights, &beginning, e);
+	rc = session_run(s, &task, &config, first_weights, &beginning, e);
 	if (!rc)
 		rc = write_model(s, beginning.layout, e);
 	if (rc)

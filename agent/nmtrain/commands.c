@@ -15,15 +15,17 @@ static const struct command table[] = {
 	 "alone. A flow has the class of its row in the table, else of its port, else of the "
 	 "folder;\n"
 	 "without any it serves pre-training. Folders are walked with all below them.\n"},
+	{"pretrain", cmd_pretrain, "--data SET.nmd --output ENCODER.safetensors [options]",
+	 "flows without labels to an encoder for finetune --from",
+	 "All flows of the training folds are used, with or without a class; give the\n"
+	 "same --fold as to finetune. Settings, interrupts and --resume as there.\n"},
 	{"finetune", cmd_finetune, "--data SET.nmd --output MODEL.safetensors [options]",
 	 "labelled flows to a model",
-	 "Settings: defaults, then architecture and tokens of --from, then --settings, then "
-	 "--set;\n"
-	 "`nmtrain finetune --help-settings` tells each. Fold N is kept back for `nmtrain eval`, "
-	 "the\n"
-	 "one after it validates: the weights of the best validation are kept. On an interrupt, "
-	 "or\n"
-	 "after a crash, the same command with --resume goes on from the last checkpoint.\n"},
+	 "Settings: defaults, then architecture and tokens of --from, then --settings,\n"
+	 "then --set; `nmtrain finetune --help-settings` tells each. Fold N is kept back\n"
+	 "for `nmtrain eval`, the one after it validates: the weights of the best\n"
+	 "validation are kept. After an interrupt or a crash the same command with\n"
+	 "--resume goes on from the last checkpoint.\n"},
 	{"help", cmd_help, "[COMMAND]", "what a command does and takes", NULL},
 };
 #define N_COMMANDS (sizeof(table) / sizeof(table[0]))

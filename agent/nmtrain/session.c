@@ -123,7 +123,7 @@ static int open_checkpoint(struct session *s, struct error *e)
 	return 0;
 }
 
-static int read_data(struct session *s, bool labelled, struct error *e)
+static int read_data(struct session *s, struct error *e)
 {
 	const struct session_options *o = &s->options;
 	int rc = dataset_read(o->data, &s->set, e);
@@ -132,8 +132,9 @@ static int read_data(struct session *s, bool labelled, struct error *e)
 		rc = train_split_parse(o->fold, o->validation, s->set->n_folds, &s->split, e);
 	if (rc)
 		return rc;
-	return labelled ? train_data_new(s->set, &s->settings, &s->split, &s->data, e)
-			: train_data_new_unlabelled(s->set, &s->settings, &s->split, &s->data, e);
+	return s->labelled
+		       ? train_data_new(s->set, &s->settings, &s->split, &s->data, e)
+		       : train_data_new_unlabelled(s->set, &s->settings, &s->split, &s->data, e);
 }
 
 static int64_t resumed_number(const struct session *s, const char *key)
@@ -192,7 +193,7 @@ static int check_options(struct session *s, int n_words, char **argv)
 }
 
 /* Everything behind the options. */
-static int prepare(struct session *s, bool labelled, struct error *e)
+static int prepare(struct session *s, struct error *e)
 {
 	int rc = s->options.print_settings ? 0 : check_output(s->options.output, e);
 
@@ -202,7 +203,7 @@ static int prepare(struct session *s, bool labelled, struct error *e)
 		rc = read_settings(s, e);
 	if (rc || s->options.print_settings)
 		return rc;
-	rc = read_data(s, labelled, e);
+	rc = read_data(s, e);
 	if (!rc && s->resumed)
 		rc = check_resumed(s, e);
 	return rc;
@@ -213,7 +214,7 @@ bool session_begin(struct session *s, struct nmtrain *t, int argc, char **argv, 
 {
 	int n_words;
 
-	*s = (struct session){.t = t};
+	*s = (struct session){.t = t, .labelled = labelled};
 	if (nmtrain_options(t, rows, labelled ? N_ROWS : N_ROWS - 1, &s->options, argc, argv,
 			    &n_words, ret_status))
 		return false;
@@ -224,7 +225,7 @@ bool session_begin(struct session *s, struct nmtrain *t, int argc, char **argv, 
 	*ret_status = check_options(s, n_words, argv);
 	if (*ret_status != STATUS_DONE)
 		return false;
-	*ret_status = nmtrain_result(t, prepare(s, labelled, &t->error));
+	*ret_status = nmtrain_result(t, prepare(s, &t->error));
 	if (*ret_status != STATUS_DONE)
 		return false;
 	if (s->options.print_settings)

@@ -35,11 +35,12 @@ struct session {
 	char *checkpoint_path;
 	struct checkpoint *checkpoint; /* with --resume */
 	json_t *resumed;               /* its state */
+	bool labelled;                 /* fine-tuning: told by epochs, with its score */
 	struct train_state *state;     /* after session_run */
+	double loss;                   /* mean of about the last 50 batches */
 	/* private */
 	const struct layout *layout;
-	const char *score_name;
-	bool has_score;
+	bool has_score, has_loss;
 	double score;
 	struct progress progress;
 	uint64_t saved_ns, save_cost_ns;
@@ -55,10 +56,9 @@ void session_fini(struct session *s);
 
 /*
  * Runs task from the checkpoint's state, or from what initialise writes into weights. 0, with
- * s->state: the run is done. -EINTR: interrupted, and saved. score_name: what score is called.
+ * s->state: the run is done. -EINTR: interrupted, and saved.
  */
 int session_run(struct session *s, const struct train_task *task, const struct train_config *config,
-		const char *score_name,
 		int (*initialise)(void *ctx, float *weights, struct error *e), void *ctx,
 		struct error *e);
 

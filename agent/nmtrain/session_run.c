@@ -10,6 +10,7 @@
 
 #define SAVE_SHARE 20 /* saving takes at most one part in so many of the time */
 #define MAX_BLOCKS 5
+#define LOSS_SHARE 0.02
 
 static uint64_t now_ns(void)
 {
@@ -19,25 +20,35 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
+/* A batch's loss says little: smoothed, or an epoch's mean. */
+static void follow_loss(struct session *s, const struct train_report *r)
+{
+	if (r->epoch_end || !s->has_loss)
+		s->loss = r->loss;
+	else
+		s->loss += LOSS_SHARE * (r->loss - s->loss);
+	s->has_loss = true;
+}
+
 static int on_step(void *ctx, const struct train_report *r)
 {
 	struct session *s = ctx;
-	bool epochs = r->n_epochs > 1;
 	struct progress_state state = {
-		.unit = epochs ? "epoch" : "step",
-		.at = epochs ? r->epoch + 1 : r->step,
-		.of = epochs ? r->n_epochs : r->total_steps,
+		.unit = s->labelled ? "epoch" : "step",
+		.at = s->labelled ? r->epoch + 1 : r->step,
+		.of = s->labelled ? r->n_epochs : r->total_steps,
 		.done = (double)r->step / (double)r->total_steps,
-		.milestone = r->epoch_end,
-		.loss = r->loss,
+		.milestone = s->labelled && r->epoch_end,
 		.n_flows = r->n_samples,
 	};
 
+	follow_loss(s, r);
+	state.loss = s->loss;
 	if (r->validated) {
 		s->has_score = true;
 		s->score = r->score.score;
 	}
-	state.score_name = s->has_score ? s->score_name : NULL;
+	state.score_name = s->has_score ? "f1" : NULL;
 	state.score = s->score;
 	progress_show(&s->progress, &state, now_ns());
 	return nmtrain_interrupted();
@@ -165,7 +176,6 @@ static int prepare_state(struct session *s, const struct train_config *config,
 }
 
 int session_run(struct session *s, const struct train_task *task, const struct train_config *config,
-		const char *score_name,
 		int (*initialise)(void *ctx, float *weights, struct error *e), void *ctx,
 		struct error *e)
 {
@@ -173,7 +183,6 @@ int session_run(struct session *s, const struct train_task *task, const struct t
 	int rc;
 
 	s->layout = task->layout;
-	s->score_name = score_name;
 	rc = prepare_state(s, config, initialise, ctx, e);
 	if (rc)
 		return rc;

@@ -327,7 +327,7 @@ int train_data_new(const struct dataset *set, const struct train_settings *s,
 		return rc;
 	if (c.data->n_classes < 2)
 		return error_set(e, -EINVAL,
-				 "%u classes have flows to train; a classifier needs two at least",
+				 "a classifier needs two classes with flows to train; there is %u",
 				 c.data->n_classes);
 	fill_labelled(&c);
 	if (s->run.max_flows_per_class && limit_classes(&c))
