@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/nmtrain/dataset_build.h"
+#include "model/debias.h"
 
 void dataset_free(struct dataset *set)
 {
@@ -56,15 +57,19 @@ int dataset_set_provenance(struct dataset *set, const char *json, struct error *
 void dataset_flow_mark(const struct dataset_flow *f, struct dataset_mark *ret_mark)
 {
 	const struct sample_packet *first = &f->sample->packets[0];
+	uint8_t bytes[MODEL_MAX_HEADER_BYTES + MODEL_MAX_PAYLOAD_BYTES];
+	uint8_t *payload = bytes + first->header_bytes;
 	const uint8_t *row = sample_row(f->sample, first);
 	crypto_generichash_state state;
 
+	memcpy(bytes, row, first->header_bytes);
+	memcpy(payload, row + f->sample->shape.header_bytes, first->payload_bytes);
+	debias_packet(bytes, first->header_bytes, payload, first->payload_bytes, UINT32_MAX);
 	crypto_generichash_init(&state, NULL, 0, sizeof(ret_mark->bytes));
 	crypto_generichash_update(&state, (const uint8_t *)&first->time_ns, sizeof(first->time_ns));
 	crypto_generichash_update(&state, (const uint8_t *)&first->ip_len_bytes,
 				  sizeof(first->ip_len_bytes));
-	crypto_generichash_update(&state, row, first->header_bytes);
-	crypto_generichash_update(&state, row + f->sample->shape.header_bytes,
-				  first->payload_bytes);
+	crypto_generichash_update(&state, bytes,
+				  (size_t)first->header_bytes + first->payload_bytes);
 	crypto_generichash_final(&state, ret_mark->bytes, sizeof(ret_mark->bytes));
 }

@@ -81,7 +81,8 @@ int dataset_limit_classes(struct dataset *set, uint32_t max, uint64_t seed, uint
 /* dataset_check.c: what dataset_read promises of folds. */
 int dataset_check_folds(const struct dataset *set, const char *path, struct error *e);
 
-/* A flow's own mark: its first packet's bytes and time. Equal for the same flow in two captures. */
+/* A flow's own mark: its first packet's time and debiased bytes. Equal for the same flow in two
+ * captures, also when addresses were rewritten in one of them. */
 struct dataset_mark {
 	uint8_t bytes[16];
 };
