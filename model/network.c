@@ -82,6 +82,17 @@ void network_bind_stack(struct stack_weights *w, const char *prefix, const char 
 	w->norm_f = find(ctx, norm);
 }
 
+/* A model file may have tensors of options that are off; nobody has checked their shapes. */
+static void drop_unasked(struct network_weights *w, const struct architecture *a)
+{
+	if (!a->byte_table)
+		w->table = NULL;
+	for (int m = MODALITY_SIZE; !a->project_values && m <= MODALITY_IAT; m++)
+		w->proj[m] = w->proj_bias[m] = NULL;
+	if (!a->head_bias)
+		w->head_bias = NULL;
+}
+
 void network_bind(struct network_weights *w, const struct network *net,
 		  float *(*find)(void *ctx, const char *name), void *ctx)
 {
@@ -110,8 +121,7 @@ void network_bind(struct network_weights *w, const struct network *net,
 	*w = (struct network_weights){0};
 	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
 		*list[i].place = find(ctx, list[i].name);
-	if (!net->architecture.head_bias)
-		w->head_bias = NULL;
+	drop_unasked(w, &net->architecture);
 	network_bind_stack(&w->encoder, "encoder_blocks", "norm_f.weight", net->architecture.depth,
 			   find, ctx);
 }
