@@ -89,8 +89,9 @@ static void log_probabilities(const struct loss *l, const float *logits, uint32_
 	}
 	for (uint32_t c = 0; c < l->n_classes; c++)
 		sum += exp(z[c] - largest);
+	sum = largest + log(sum);
 	for (uint32_t c = 0; c < l->n_classes; c++)
-		z[c] -= largest + log(sum);
+		z[c] -= sum;
 }
 
 /* What -log p_c counts in the loss of one sample. */
@@ -111,9 +112,7 @@ static double gradient_of_one(const struct loss *l, const float *logits, uint32_
 	for (uint32_t c = 0; c < l->n_classes; c++) {
 		double of_class = share(l, c, target);
 
-		/* What has no weight must not become NaN by an infinite logarithm. */
-		if (of_class > 0)
-			loss -= of_class * log_p[c];
+		loss -= of_class * log_p[c];
 		if (d_logits)
 			d_logits[c] = l->scale * (total * exp(log_p[c]) - of_class) / denominator;
 	}

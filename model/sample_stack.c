@@ -171,13 +171,11 @@ static void change_ipv6(const struct stack *stack, uint8_t *ip, size_t n)
 void sample_randomise_stack(struct flow_sample *s, struct rng *rng)
 {
 	struct stack stacks[2];
-	uint16_t H = s->shape.header_bytes, n_packets = s->n_packets;
+	uint16_t H = s->shape.header_bytes;
 
 	stacks[0] = draw_stack(rng);
 	stacks[1] = draw_stack(rng);
-	if (n_packets > s->shape.seq_len)
-		n_packets = s->shape.seq_len;
-	for (uint16_t i = 0; i < n_packets && i < s->shape.packets; i++) {
+	for (uint16_t i = 0; i < s->n_packets && i < s->shape.packets; i++) {
 		const struct sample_packet *p = &s->packets[i];
 		size_t n = p->header_bytes < H ? p->header_bytes : H;
 		uint8_t *ip;

@@ -13,7 +13,7 @@ static const struct sample_shape shape = {6, 80, 8, 6, true};
 
 /* IPv4 20, TCP 40: a SYN as Linux sends it; options MSS 1460, SACK, timestamps, filler, scale 7. */
 static const uint8_t syn[60] = {
-	0x45, 0x48, 0, 60,  1, 2, 0x40, 0,  64, 6, 3, 4, 10,   0,    0,    1,    10, 0, 0, 2,
+	0x45, 0x49, 0, 60,  1, 2, 0x40, 0,  64, 6, 3, 4, 10,   0,    0,    1,    10, 0, 0, 2,
 	0xc0, 0x01, 0, 80,  1, 1, 1,    1,  0,  0, 0, 0, 0xa0, 0x02, 0xfa, 0xf0, 5,  6, 0, 0,
 	2,    4,    5, 180, 4, 2, 8,    10, 9,  8, 7, 6, 0,    0,    0,    0,    1,  3, 3, 7};
 
@@ -122,8 +122,8 @@ static void ttl_window_mss_and_scale_change(void **state)
 		ttl |= ip[8] != 64;
 		assert_true(ip[8] > 40);
 		window |= ip[34] != 0xfa || ip[35] != 0xf0;
-		dscp |= ip[1] == 0;
-		kept |= ip[1] == 0x48;
+		dscp |= ip[1] == 1; /* ECN stays */
+		kept |= ip[1] == 0x49;
 		for (size_t at = 40; at < 60; at += ip[at] == 1 ? 1 : ip[at + 1]) {
 			unsigned value = ip[at + 2] << 8 | ip[at + 3];
 
