@@ -6,10 +6,11 @@
  * same times: a flow that two of them have is then in one piece.
  *
  * Units are dealt class by class, those with the fewest units first, since they have the least
- * choice; the largest unit first, each to the fold that lacks most of the class (as the iterative
- * stratification of Sechidis, Tsoumakas, Vlahavas 2011, for units in place of single samples).
+ * choice, the largest unit first (the order of the iterative stratification of Sechidis, Tsoumakas,
+ * Vlahavas 2011), each to the fold where it evens out all of its classes best.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "agent/nmtrain/dataset_build.h"
@@ -233,21 +234,10 @@ static void prepare_dealing(struct dealer *d)
 	memset(d->unit_fold, -1, (size_t)d->set->n_captures * n_folds);
 }
 
-static uint32_t lacking_fold(const struct dealer *d, uint32_t slot)
+/* The runs of a unit, one for each of its classes. */
+static const struct run *runs_of(const struct dealer *d, uint32_t unit, size_t *ret_n)
 {
-	const double *lack = d->lack + (size_t)slot * d->set->n_folds;
-	uint32_t best = 0;
-
-	for (uint32_t k = 1; k < d->set->n_folds; k++)
-		if (lack[k] > lack[best] ||
-		    (lack[k] == lack[best] && d->fold_flows[k] < d->fold_flows[best]))
-			best = k;
-	return best;
-}
-
-static void deal_unit(struct dealer *d, uint32_t unit, uint32_t fold)
-{
-	struct run first = {.unit = unit}, *r;
+	struct run first = {.unit = unit};
 	size_t low = 0, high = d->n_runs, middle;
 
 	while (low < high) {
@@ -257,9 +247,47 @@ static void deal_unit(struct dealer *d, uint32_t unit, uint32_t fold)
 		else
 			high = middle;
 	}
-	for (r = d->by_unit + low; r < d->by_unit + d->n_runs && r->unit == unit; r++) {
-		d->lack[(size_t)r->class_slot * d->set->n_folds + fold] -= r->n;
-		d->fold_flows[fold] += r->n;
+	while (high < d->n_runs && d->by_unit[high].unit == unit)
+		high++;
+	*ret_n = high - low;
+	return &d->by_unit[low];
+}
+
+/* The fold that the unit leaves with the least squares of what each class lacks, as shares of the
+ * class: rare ones count no less than frequent ones. */
+static uint32_t best_fold(const struct dealer *d, const struct run *runs, size_t n)
+{
+	double best_gain = -INFINITY;
+	uint32_t best = 0;
+
+	for (uint32_t k = 0; k < d->set->n_folds; k++) {
+		double gain = 0;
+
+		for (size_t i = 0; i < n; i++) {
+			uint32_t slot = runs[i].class_slot;
+			double total = (double)d->total[slot];
+
+			gain += runs[i].n * d->lack[(size_t)slot * d->set->n_folds + k] /
+				(total * total);
+		}
+		if (gain > best_gain ||
+		    (gain == best_gain && d->fold_flows[k] < d->fold_flows[best])) {
+			best_gain = gain;
+			best = k;
+		}
+	}
+	return best;
+}
+
+static void deal_unit(struct dealer *d, uint32_t unit)
+{
+	size_t n;
+	const struct run *runs = runs_of(d, unit, &n);
+	uint32_t fold = best_fold(d, runs, n);
+
+	for (size_t i = 0; i < n; i++) {
+		d->lack[(size_t)runs[i].class_slot * d->set->n_folds + fold] -= runs[i].n;
+		d->fold_flows[fold] += runs[i].n;
 	}
 	d->unit_fold[unit] = (int8_t)fold;
 }
@@ -278,7 +306,7 @@ static void deal_class(struct dealer *d, uint32_t slot)
 {
 	for (size_t i = 0; i < d->n_runs; i++)
 		if (d->runs[i].class_slot == slot && d->unit_fold[d->runs[i].unit] < 0)
-			deal_unit(d, d->runs[i].unit, lacking_fold(d, slot));
+			deal_unit(d, d->runs[i].unit);
 }
 
 static void deal(struct dealer *d)
