@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * See loss.h. Of sample i with target y, z = scale * (logits - margin at y), smoothing e, C
- * classes: loss_i = (1 - e) w_y (-log p_y) + e / C * sum over c of w_c (-log p_c),  p = softmax(z)
- *   d loss_i / d z_c = total_i p_c - e / C w_c - [c = y] (1 - e) w_y,  total_i = (1 - e) w_y + e /
- * C * sum of w
+ * See loss.h. Of one sample with target y among C classes of weights w, smoothing e,
+ *   p = softmax(scale * (logits - margin at y)):
+ *
+ *   loss = (1 - e) w_y (-log p_y) + e / C * sum over c of w_c (-log p_c)
+ *        = sum over c of share_c (-log p_c)
+ *   d loss / d logit_c = scale * (total p_c - share_c), total = sum of the shares
  */
 #include "model/loss.h"
 #include <assert.h>
