@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * See initialise.h. The official code's initialiser with three changes:
- *   - It zeroes the bias of dt_proj, and so loses Mamba's own start of it, which spreads the steps
- * of the scan over three decades; that start is kept here.
- *   - It draws all linear maps with deviation 0.02, which suits a width of 256 and starves narrower
- *     ones: here their variance follows from their size (Glorot), and what adds to the residual
- * stream is less by the root of the depth, as in GPT-2.
- *   - Byte tables, which it has not, begin with tokens as large as the other modalities' are.
+ * See initialise.h. The official code's initialiser (segm_init_weights) with these changes:
+ *
+ * - It draws dt_proj like any linear map and zeroes its bias, and so loses Mamba's own start,
+ *   which spreads the steps of the scan over two decades. Kept here.
+ * - It draws all linear maps with deviation 0.02: half of Glorot's at a width of 256, a quarter
+ *   at 64. Here the variance follows from the size, and what adds to the residual stream is less
+ *   by the root of the depth, as in GPT-2.
+ * - A new head is close to nothing always, not only on a pre-trained encoder.
+ * - Byte tables, which it has not, begin with tokens as large as those of sizes and times.
  */
 #include "model/initialise.h"
 #include <assert.h>
