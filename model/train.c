@@ -158,7 +158,8 @@ static void end_epoch(struct run *run, struct train_report *report)
 	bool last = s->step >= c->total_steps;
 
 	report->epoch_end = true;
-	report->loss = s->epoch_loss / run->steps_per_epoch;
+	/* the last epoch may be a part of one */
+	report->loss = s->epoch_loss / (double)((s->step - 1) % run->steps_per_epoch + 1);
 	s->epoch_loss = 0;
 	if (run->task->n_validation > 0 &&
 	    (last || (report->epoch + 1) % (c->validate_every ? c->validate_every : 1) == 0))
