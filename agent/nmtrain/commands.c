@@ -26,6 +26,18 @@ static const struct command table[] = {
 	 "for `nmtrain eval`, the one after it validates: the weights of the best\n"
 	 "validation are kept. After an interrupt or a crash the same command with\n"
 	 "--resume goes on from the last checkpoint.\n"},
+	{"export", cmd_export, "MODEL.safetensors --type f32|f16|bf16|int8 --output FILE",
+	 "a model's weights in another type, as a model file again",
+	 "int8: matrices as whole numbers with a scale for each row, embeddings as f16.\n"
+	 "Weights are expanded when a model is loaded: its file is smaller, its speed the\n"
+	 "same. `nmtrain eval` tells what the change costs.\n"},
+	{"import", cmd_import,
+	 "STATE.safetensors --output FILE [--metadata FILE.json] [--tokens uni|bi] [options]",
+	 "an official PyTorch state dict to a model, or to an encoder if it has no head",
+	 "In Python, from the released programs' checkpoint.pth:\n"
+	 "  state = torch.load('checkpoint.pth', map_location='cpu')['model']\n"
+	 "  safetensors.torch.save_file(state, 'STATE.safetensors')\n"
+	 "The network follows from the tensors' shapes; what it reads must be told.\n"},
 	{"help", cmd_help, "[COMMAND]", "what a command does and takes", NULL},
 };
 #define N_COMMANDS (sizeof(table) / sizeof(table[0]))
