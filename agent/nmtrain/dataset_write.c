@@ -202,7 +202,13 @@ int dataset_write(const struct dataset *set, const char *path, struct error *e)
 	struct out *o = calloc(1, sizeof(*o));
 	char *temporary = NULL;
 	int status = -ENOMEM;
+	struct stat st;
 
+	/* A device would be replaced, not written. */
+	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
+		free(o);
+		return error_set(e, -EINVAL, "%.180s: is there, and is no regular file", path);
+	}
 	if (o && asprintf(&temporary, "%s.XXXXXX", path) > 0) {
 		o->fd = mkostemp(temporary, O_CLOEXEC);
 		status = o->fd < 0 ? -errno : write_file(o, set);
