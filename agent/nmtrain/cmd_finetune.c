@@ -122,6 +122,29 @@ static int write_model(const struct session *s, const struct layout *layout, str
 	return rc;
 }
 
+static void tell_unused(FILE *log, const struct train_data *d)
+{
+	const struct {
+		uint32_t n;
+		const char *why;
+	} list[] = {
+		{d->n_unlabelled, "without a class"},
+		{d->n_left_out, "of classes left out"},
+		{d->n_short, "shorter than min_packets"},
+		{d->n_over_limit, "over max_flows_per_class"},
+		{d->n_strange, "of the validation fold without a trained class"},
+	};
+	const char *separator = "not used: ";
+
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+		if (!list[i].n)
+			continue;
+		fprintf(log, "%s%u %s", separator, list[i].n, list[i].why);
+		separator = ", ";
+	}
+	fputs(*separator == ',' ? "\n" : "", log);
+}
+
 static void announce(const struct session *s, const struct layout *layout)
 {
 	const struct train_data *d = s->data;
@@ -133,11 +156,7 @@ static void announce(const struct session *s, const struct layout *layout)
 		fprintf(log, "; fold %d stays unseen", s->split.test);
 	fprintf(log, "\n%s, %zu parameters, %u threads\n", s->settings.architecture.backbone,
 		layout->n_values, s->settings.run.threads);
-	if (d->n_over_limit || d->n_short || d->n_left_out || d->n_strange)
-		fprintf(log,
-			"not used: %u flows over max_flows_per_class, %u too short, %u of classes "
-			"left out, %u of the validation fold without a trained class\n",
-			d->n_over_limit, d->n_short, d->n_left_out, d->n_strange);
+	tell_unused(log, d);
 }
 
 static void report(const struct session *s)

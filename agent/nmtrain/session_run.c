@@ -141,11 +141,14 @@ static int restore(struct session *s, uint64_t total_steps, struct error *e)
 {
 	const json_t *run = json_object_get(s->resumed, "run");
 	const json_t *best = json_object_get(s->resumed, "best");
-	json_int_t step = json_integer_value(json_object_get(run, "step"));
+	const json_t *at = json_object_get(run, "step");
+	json_int_t step = json_integer_value(at);
 	json_int_t stale = json_integer_value(json_object_get(run, "stale"));
 	struct checkpoint_block blocks[MAX_BLOCKS];
 	struct train_state *state = s->state;
 
+	if (!json_is_integer(at))
+		return error_set(e, -EINVAL, "%.120s: lacks its step", s->checkpoint_path);
 	if (step < 0 || (uint64_t)step > total_steps || stale < 0 || stale > UINT32_MAX)
 		return error_set(e, -EINVAL, "%.120s: step %lld of %llu cannot be",
 				 s->checkpoint_path, (long long)step,
