@@ -3,7 +3,6 @@
  * fitted, and decide() refuses them. */
 #include "agent/nmtrain/calibrate.h"
 #include <errno.h>
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,16 +22,6 @@ void calibrate_decide(const struct calibration *c, uint32_t n_classes, const flo
 	struct model m = {.n_classes = n_classes, .calibration = *c};
 
 	decide(&m, logits, ret_decision);
-}
-
-void calibrate_init(struct calibration *c)
-{
-	memset(c, 0, sizeof(*c));
-	c->temperature = 1;
-	c->score = OOD_ENERGY;
-	c->ood_threshold = FLT_MAX;
-	for (uint32_t i = 0; i < MODEL_MAX_CLASSES; i++)
-		c->threshold[i] = 0.5F;
 }
 
 static const float *logits_of(const struct judged *j, size_t i)

@@ -26,14 +26,12 @@ struct judged {
 	const int16_t *label;   /* the model's class, or NO_CLASS: a flow of none of its classes */
 	const uint32_t *group;  /* the capture */
 	const uint32_t *source; /* where that came from, by number */
+	const uint32_t *kind;   /* of a flow of no class: what it is, by number */
 };
 
 /* decide() with a calibration that no model file holds yet. */
 void calibrate_decide(const struct calibration *c, uint32_t n_classes, const float *logits,
 		      struct decision *ret_decision);
-
-/* Temperature 1, thresholds 0.5, energy with a threshold that nothing exceeds. */
-void calibrate_init(struct calibration *c);
 
 /* Mean negative log-likelihood of the known flows' classes; NAN without any. */
 double calibrate_nll(const struct judged *j, double temperature);
@@ -65,7 +63,7 @@ int calibrate_unknown(const struct judged *j, const struct ranking ranking[CALIB
 enum threshold_found {
 	THRESHOLD_FITTED,
 	THRESHOLD_NO_FLOWS,  /* validation has no flow of the class */
-	THRESHOLD_FEW_FLOWS, /* fewer than CALIBRATE_MIN_FLOWS, or fewer would be decided */
+	THRESHOLD_FEW_FLOWS, /* fewer than CALIBRATE_MIN_FLOWS of them would be decided */
 	THRESHOLD_NOT_HELD,  /* the asked precision is reached nowhere */
 };
 

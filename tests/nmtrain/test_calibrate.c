@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "agent/nmtrain/calibrate.h"
+#include "model/model_write.h"
 
 #define ASSERT_NEAR(have, want) assert_true(fabs((double)(have) - (want)) < 1e-5)
 
@@ -20,7 +21,7 @@ static struct calibration plain(void)
 {
 	struct calibration c;
 
-	calibrate_init(&c);
+	model_default_calibration(&c);
 	return c;
 }
 
