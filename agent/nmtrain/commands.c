@@ -26,6 +26,12 @@ static const struct command table[] = {
 	 "for `nmtrain eval`, the one after it validates: the weights of the best\n"
 	 "validation are kept. After an interrupt or a crash the same command with\n"
 	 "--resume goes on from the last checkpoint.\n"},
+	{"eval", cmd_eval, "--model MODEL.safetensors --data SET.nmd [options]",
+	 "how good a model is on flows that it never saw; thresholds, calibration",
+	 "The test fold is measured, and temperature, thresholds and the score that tells\n"
+	 "unknown flows are fitted on the validation fold: by default those that training\n"
+	 "kept back. Flows of classes that the model does not have are what unknown\n"
+	 "detection is measured on; flows without a label are not looked at.\n"},
 	{"export", cmd_export, "MODEL.safetensors --type f32|f16|bf16|int8 --output FILE",
 	 "a model's weights in another type, as a model file again",
 	 "int8: matrices as whole numbers with a scale for each row, embeddings as f16.\n"
