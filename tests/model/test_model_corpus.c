@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include "model/decide.h"
 #include "model/engine.h"
+#include "model/model_write.h"
 #include "tests/model/model_builder.h"
 
 static const struct built_shape small = {2, 1, 2, 4, 2, 4, 2, 4, 4, 3, 3, 1, 1};
@@ -56,6 +57,44 @@ static uint8_t *built_bytes(size_t *ret_n)
 	write_built_model(path, &small, 3);
 	bytes = read_whole(path, ret_n);
 	unlink(path);
+	return bytes;
+}
+
+/* Every option on, matrices as whole numbers with their scales. */
+static uint8_t *reduced_bytes(const char *backbone, size_t *ret_n)
+{
+	struct model m = {.architecture = {.embed_dim = 2,
+					   .depth = 1,
+					   .expand = 1,
+					   .stride = 2,
+					   .head_bias = true,
+					   .project_values = true},
+			  .tokens = {.shape = {1, 2, 2, 2, true},
+				     .packed = true,
+				     .iat_log = true,
+				     .byte_scale = 1},
+			  .n_classes = 2,
+			  .class_name = {"a", "b"}};
+	char path[] = "/tmp/nm-model-XXXXXX";
+	struct layout *l = NULL;
+	float values[256];
+	uint8_t *bytes;
+
+	strcpy(m.architecture.backbone, backbone);
+	if (strcmp(backbone, "attention") == 0)
+		m.architecture.heads = 2;
+	else
+		m.architecture.d_state = m.architecture.d_conv = 2;
+	model_default_calibration(&m.calibration);
+	assert_int_equal(layout_classifier(&m.architecture, &m.tokens, 2, &l), 0);
+	assert_in_range(l->n_values, 1, 256);
+	for (size_t i = 0; i < l->n_values; i++)
+		values[i] = (float)(i % 13) / 13 - 0.5F;
+	close(mkstemp(path));
+	assert_int_equal(model_write_as(path, &m, l, values, WEIGHTS_INT8, NULL), 0);
+	bytes = read_whole(path, ret_n);
+	unlink(path);
+	layout_free(l);
 	return bytes;
 }
 
@@ -137,14 +176,15 @@ static void the_shipped_model_cut_anywhere_is_refused(void **state)
 	free(bytes);
 }
 
-static void a_turned_bit_is_refused_or_harmless(void **state)
+/* bytes is freed. */
+static void turn_bits(uint8_t *bytes, size_t n)
 {
 	static const uint8_t bits[] = {0x01, 0x04, 0x20, 0x80};
 	struct scratch s = scratch_open();
-	size_t n, loaded = 0, tried = 0;
-	uint8_t *bytes = built_bytes(&n);
+	size_t loaded = 0, tried = 0;
 
-	(void)state;
+	scratch_write(&s, bytes, n);
+	assert_true(try_load(&s, n));
 	for (size_t place = 0; place < n; place++) {
 		for (size_t i = 0; i < sizeof(bits); i++) {
 			bytes[place] ^= bits[i];
@@ -159,6 +199,28 @@ static void a_turned_bit_is_refused_or_harmless(void **state)
 	assert_true(loaded < tried / 2);
 	close(s.fd);
 	free(bytes);
+}
+
+static void a_turned_bit_is_refused_or_harmless(void **state)
+{
+	size_t n;
+	uint8_t *bytes = built_bytes(&n);
+
+	(void)state;
+	turn_bits(bytes, n);
+}
+
+static void a_turned_bit_of_a_reduced_file_is_refused_or_harmless(void **state)
+{
+	static const char *const backbones[] = {"mamba", "attention"};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		size_t n;
+		uint8_t *bytes = reduced_bytes(backbones[i], &n);
+
+		turn_bits(bytes, n);
+	}
 }
 
 /* Text put where it hurts: numbers that overflow, braces that do not close. */
@@ -189,6 +251,7 @@ int main(void)
 		cmocka_unit_test(a_file_cut_anywhere_is_refused),
 		cmocka_unit_test(the_shipped_model_cut_anywhere_is_refused),
 		cmocka_unit_test(a_turned_bit_is_refused_or_harmless),
+		cmocka_unit_test(a_turned_bit_of_a_reduced_file_is_refused_or_harmless),
 		cmocka_unit_test(a_byte_replaced_in_the_header_is_refused_or_harmless),
 	};
 
