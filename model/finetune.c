@@ -67,7 +67,8 @@ int finetune_new(const struct finetune_config *config, struct finetune **ret_fin
 		 struct error *e)
 {
 	struct finetune *f;
-	int r = check_samples(&config->train, config, e);
+	int r = config->train.n ? check_samples(&config->train, config, e)
+				: error_set(e, -EINVAL, "no samples to fine-tune on");
 
 	if (!r)
 		r = check_samples(&config->validation, config, e);

@@ -28,7 +28,8 @@ struct finetune_config {
 
 struct finetune;
 
-/* Copies config; the samples stay the caller's. -EINVAL when a sample cannot be narrowed. */
+/* Copies config; the samples stay the caller's. -EINVAL when there is none to train on, one cannot
+ * be narrowed, or its label is none. */
 int finetune_new(const struct finetune_config *config, struct finetune **ret_finetune,
 		 struct error *e);
 void finetune_free(struct finetune *f); /* accepts NULL */
