@@ -7,7 +7,7 @@
 #include "agent/nmtrain/svg.h"
 
 #define LETTER       7 /* a column of a name, at its widest on average */
-#define NO_CLASS_ROW "of no class"
+#define NO_CLASS_ROW "no class"
 #define ROW_GAP      8    /* before the row of flows of no class */
 #define FAINT        0.07 /* so that a cell of few flows is seen */
 #define TEXT_CELL    22   /* smallest cell with a number in it */
