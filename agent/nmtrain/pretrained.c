@@ -3,6 +3,7 @@
 #include "agent/nmtrain/pretrained.h"
 #include <errno.h>
 #include <math.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include "model/safetensors.h"
@@ -45,12 +46,23 @@ static int read_settings(const struct safetensors *file, const char *path, struc
 	return 0;
 }
 
-int pretrained_settings(const char *path, struct train_settings *s, struct error *e)
+int pretrained_settings(const char *path, struct train_settings *s, char ret_sha256[static 65],
+			struct error *e)
 {
 	cleanup(close_file) struct safetensors *file = NULL;
+	uint8_t digest[crypto_hash_sha256_BYTES];
 	int rc = safetensors_open(path, &file, e);
+	const uint8_t *bytes;
+	size_t size;
 
-	return rc ? rc : read_settings(file, path, s, e);
+	if (!rc)
+		rc = read_settings(file, path, s, e);
+	if (rc)
+		return rc;
+	bytes = safetensors_bytes(file, &size);
+	crypto_hash_sha256(digest, bytes, size);
+	sodium_bin2hex(ret_sha256, 65, digest, sizeof(digest));
+	return 0;
 }
 
 static int check_settings(const struct safetensors *file, const char *path,

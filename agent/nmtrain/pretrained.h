@@ -8,8 +8,9 @@
 #include "agent/nmtrain/settings.h"
 #include "model/layout.h"
 
-/* Takes architecture and tokens from the file. */
-int pretrained_settings(const char *path, struct train_settings *s, struct error *e);
+/* Takes architecture and tokens from the file, and its checksum. */
+int pretrained_settings(const char *path, struct train_settings *s, char ret_sha256[static 65],
+			struct error *e);
 
 /* Fills all of values (layout->n_values) but the head. -EINVAL when the file was made for other
  * settings, lacks a tensor, or holds one of another shape or one that is not finite. */

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "agent/nmtrain/pretrained.h"
 
@@ -62,7 +63,7 @@ static int read_settings(struct session *s, struct error *e)
 	if (s->resumed)
 		rc = settings_from_json(settings, json_object_get(s->resumed, "settings"), e);
 	else if (o->from)
-		rc = pretrained_settings(o->from, settings, e);
+		rc = pretrained_settings(o->from, settings, s->from_sha256, e);
 	if (!rc && o->settings)
 		rc = settings_read_file(settings, o->settings, e);
 	for (size_t i = 0; !rc && i < o->set.n; i++)
@@ -73,7 +74,7 @@ static int read_settings(struct session *s, struct error *e)
 		rc = set_number(settings, "train.threads", &o->threads, e);
 	if (!rc)
 		rc = settings_check(settings, e);
-	if (!rc && !settings->run.threads)
+	if (!rc && !settings->run.threads && !o->print_settings)
 		settings->run.threads = usable_cpus();
 	return rc;
 }
@@ -82,14 +83,26 @@ static int read_settings(struct session *s, struct error *e)
 static int check_output(const char *path, struct error *e)
 {
 	char *copy = strdup(path);
+	struct stat st;
 	int rc = 0;
 
 	if (!copy)
 		return error_set(e, -ENOMEM, "no memory");
-	if (access(dirname(copy), W_OK))
+	if (!stat(path, &st) && !S_ISREG(st.st_mode))
+		rc = error_set(e, -EINVAL, "%.160s: is there, and no regular file", path);
+	else if (access(dirname(copy), W_OK))
 		rc = error_set(e, -errno, "%.160s: its folder cannot be written: %m", path);
 	free(copy);
 	return rc;
+}
+
+/* What the run began with, which --resume does not name again. */
+static void keep_origin(struct session *s)
+{
+	const char *from = json_string_value(json_object_get(s->resumed, "from"));
+
+	if (from && strlen(from) < sizeof(s->from_sha256))
+		strcpy(s->from_sha256, from);
 }
 
 static int open_checkpoint(struct session *s, struct error *e)
@@ -120,6 +133,7 @@ static int open_checkpoint(struct session *s, struct error *e)
 	if (!json_is_object(s->resumed))
 		return error_set(e, -EINVAL, "%.120s: its state is no JSON object",
 				 s->checkpoint_path);
+	keep_origin(s);
 	return 0;
 }
 

@@ -35,6 +35,7 @@ struct session {
 	char *checkpoint_path;
 	struct checkpoint *checkpoint; /* with --resume */
 	json_t *resumed;               /* its state */
+	char from_sha256[65];          /* of --from, "" without */
 	bool labelled;                 /* fine-tuning: told by epochs, with its score */
 	struct train_state *state;     /* after session_run */
 	double loss;                   /* mean of about the last 50 batches */

@@ -72,9 +72,13 @@ static json_t *data_json(const struct session *s)
 
 json_t *session_training_json(const struct session *s)
 {
-	return json_pack("{s:s, s:s, s:o, s:o}", "command", s->t->command->name, "version",
-			 NM_VERSION, "data", data_json(s), "settings",
-			 settings_to_json(&s->settings));
+	json_t *training = json_pack("{s:s, s:s, s:o, s:o}", "command", s->t->command->name,
+				     "version", NM_VERSION, "data", data_json(s), "settings",
+				     settings_to_json(&s->settings));
+
+	if (training && *s->from_sha256)
+		json_object_set_new(training, "from", json_string(s->from_sha256));
+	return training;
 }
 
 static char *state_text(const struct session *s, const struct train_state *state)

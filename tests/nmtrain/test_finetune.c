@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -380,6 +381,53 @@ static void a_pre_trained_encoder_is_where_fine_tuning_begins(void **state)
 	safetensors_close(fresh);
 }
 
+static void the_model_names_the_encoder_it_began_with(void **state)
+{
+	struct model *m;
+	json_t *training;
+	const char *from;
+
+	(void)state;
+	run_well("pretrain " TINY "-o p.safetensors");
+	run_and_signal("finetune " LONG "--from p.safetensors -o a.safetensors",
+		       "a.safetensors.checkpoint", SIGKILL);
+	run_well("finetune " LONG "-o a.safetensors --resume");
+	m = load("a.safetensors");
+	training = json_loads(m->training_json, 0, NULL);
+	from = json_string_value(json_object_get(training, "from"));
+	assert_non_null(from);
+	assert_int_equal(strspn(from, "0123456789abcdef"), 64);
+	json_decref(training);
+	model_unref(m);
+}
+
+/* No file may grow beyond 2000 bytes: writes fail as on a full disk. */
+static int run_on_a_full_disk(const char *line, const char *wanted)
+{
+	const struct rlimit limit = {2000, 2000};
+
+	signal(SIGXFSZ, SIG_IGN);
+	if (setrlimit(RLIMIT_FSIZE, &limit))
+		return 2;
+	return run(line) == STATUS_FAILED && strstr(e.text, wanted) ? 0 : 1;
+}
+
+static void a_full_disk_is_told_and_leaves_no_half_file(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	assert_true(child >= 0);
+	if (!child)
+		_exit(run_on_a_full_disk("finetune " TINY "-o a.safetensors",
+					 "a.safetensors.checkpoint"));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_not_equal(access("a.safetensors", F_OK), 0);
+	assert_int_not_equal(access("a.safetensors.checkpoint", F_OK), 0);
+}
+
 static void an_encoder_of_another_network_is_refused(void **state)
 {
 	(void)state;
@@ -404,6 +452,7 @@ static void what_cannot_begin_says_why(void **state)
 		     "takes options only, not \"extra\"");
 	assert_fails("finetune " TINY "-o nowhere/a.safetensors", STATUS_FAILED,
 		     "nowhere/a.safetensors: its folder cannot be written: No such file");
+	assert_fails("finetune " TINY "-o .", STATUS_FAILED, ".: is there, and no regular file");
 	assert_fails("finetune " TINY "-o a.safetensors --set tokens.packets=5", STATUS_FAILED,
 		     "tokens.seq_len = 4 is less than tokens.packets = 5");
 	assert_fails("finetune -d none.nmd -o a.safetensors", STATUS_FAILED, "none.nmd");
@@ -439,6 +488,8 @@ int main(void)
 		CASE(a_run_goes_on_only_as_what_it_was),
 		CASE(a_checkpoint_that_cannot_be_is_refused),
 		CASE(a_pre_trained_encoder_is_where_fine_tuning_begins),
+		CASE(the_model_names_the_encoder_it_began_with),
+		CASE(a_full_disk_is_told_and_leaves_no_half_file),
 		CASE(an_encoder_of_another_network_is_refused),
 		CASE(what_cannot_begin_says_why),
 		CASE(without_validation_the_last_weights_are_the_model),
