@@ -54,7 +54,8 @@ static inline double derivative_along(const struct gradient_check *c, const stru
 	return (8 * near - far) / (12 * by);
 }
 
-/* Returns by how much the worst direction is off, relative to the norm. */
+/* Returns by how much the worst direction is off, relative to the norm; there may be no gradient at
+ * all. */
 static inline double gradient_error(const struct gradient_check *c, const struct parameter *p,
 				    struct rng *rng)
 {
@@ -74,10 +75,10 @@ static inline double gradient_error(const struct gradient_check *c, const struct
 			have += (double)direction[i] * g[i];
 		}
 		want = derivative_along(c, p, direction, fmin(0.02, c->step * scale / norm));
-		worst = fmax(worst, fabs(have - want) / norm);
+		worst = fmax(worst, fabs(have - want) / (norm > 0 ? norm : 1));
 	}
 	free(direction);
-	return norm > 0 ? worst : INFINITY;
+	return worst;
 }
 
 static inline void check_gradient(const struct gradient_check *c)
