@@ -22,6 +22,11 @@ ALL_CFLAGS += -fsanitize=address,undefined -fno-omit-frame-pointer
 LDFLAGS    += -fsanitize=address,undefined
 endif
 
+ifeq ($(VARIANT),tsan)
+ALL_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
+LDFLAGS    += -fsanitize=thread
+endif
+
 # Made with CC=clang, as `make fuzz-NAME` does.
 ifeq ($(VARIANT),fuzz)
 ALL_CFLAGS += -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer
@@ -180,16 +185,16 @@ demo: deps
 replay: all $(TOOLS)
 	@BUILD=$(BUILD) tests/net/replay_one.sh $(CAPTURE)
 
-asan:
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan VARIANT=asan all tests
+asan tsan:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/$@ VARIANT=$@ all tests
 
 # A parser against libFuzzer: make fuzz-policy SECONDS=120. What it finds goes to tests/regress.
 SECONDS    ?= 60
 FUZZ_DEPS  := libclang-rt-dev
-FUZZ_LINK  := $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
+FUZZ_LINK  := $(call lib,nmtrain) $(call lib,wire) $(call lib,event) $(call lib,policy) $(call lib,flow) $(call lib,model)
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(FUZZ_LINK)
 	@mkdir -p $(@D)
-	$(call msg,LD,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS_FLOW) $(LIBS_MODEL)
+	$(call msg,LD,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS_NMTRAIN) $(LIBS_FLOW) $(LIBS_MODEL)
 fuzz-%:
 	@$(call install,$(FUZZ_DEPS))
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz VARIANT=fuzz CC=$(CLANG) $(BUILD)/fuzz/tests/fuzz/fuzz_$*
@@ -249,12 +254,13 @@ clean:
 	rm -rf $(BUILD)
 
 define HELP
-  all                    build/nmd, build/nmctl and the BPF object (the default)
+  all                    build/nmd, build/nmctl, build/nmtrain and the BPF object (the default)
   deps                   install from Debian 12 what a build needs
   demo                   real captures across a guarded interface, in namespaces (root)
   tests                  the programs that check runs
   check [T=part]         all tests, or one part: a folder of tests/, selftest, checks (root)
   asan                   programs and tests with the address and undefined sanitizers, in build/asan
+  tsan                   the same with the thread sanitizer, in build/tsan
   layers headers         who may include whom; each header compiles alone
   format format-check    clang-format
   bench-xdp              nanoseconds a packet of the loaded programs (root)
@@ -269,5 +275,5 @@ endef
 help:
 	@: $(info $(HELP))
 
-.PHONY: help all tests check demo replay parity bench-xdp bench-classify asan deps deps-check headers layers format format-check clean compile_commands.json
+.PHONY: help all tests check demo replay parity bench-xdp bench-classify asan tsan deps deps-check headers layers format format-check clean compile_commands.json
 -include $(wildcard $(BUILD)/*.d) $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
