@@ -8,6 +8,7 @@
 #include <string.h>
 #include "model/finetune.h"
 #include "model/initialise.h"
+#include "model/ops.h"
 #include "tests/model/made_flows.h"
 
 #define N_CLASSES 3
@@ -534,5 +535,6 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_trained_on_is_refused),
 	};
 
+	linear_single_thread();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 #include "model/initialise.h"
+#include "model/ops.h"
 #include "model/pretrain.h"
 #include "tests/model/made_flows.h"
 
@@ -547,5 +548,6 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_trained_on_is_refused),
 	};
 
+	linear_single_thread();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
