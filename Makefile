@@ -162,6 +162,16 @@ $(BUILD)/tests/bench/classify: $(call obj,tests/bench/classify.c) $(call lib,mod
 bench-classify: $(BUILD)/nmctl $(BUILD)/tests/bench/classify
 	$(BUILD)/tests/bench/classify $(BUILD)/nmctl $(MODEL) $(CAPTURES)
 
+# Samples a second of fine-tuning, ours and PyTorch's in turn: make bench-train THREADS=2
+THREADS ?= $(shell nproc)
+ROUNDS  ?= 5
+$(BUILD)/tests/bench/train: $(call obj,tests/bench/train.c) $(call lib,model)
+	@mkdir -p $(@D)
+	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
+bench-train: $(BUILD)/tests/bench/train
+	@$(call install,$(BENCH_DEPS))
+	/usr/bin/python3 tests/bench/train_torch.py $< $(THREADS) $(ROUNDS)
+
 # Tools of the tests in namespaces: replayed captures and steady load, counted at the far side.
 TOOLS := $(BUILD)/tests/tools/replay $(BUILD)/tests/tools/load
 $(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,tests/tools/netns.c tests/tools/packet_view.c tests/tools/frames.c) $(call lib,event) $(call lib,flow)
@@ -214,6 +224,9 @@ DEMO_DEPS  := jq procps
 CHECK_DEPS := $(DEMO_DEPS) curl openssl openssh-client dropbear-bin dnsmasq-base bind9-dnsutils iperf3 iputils-ping libpcre2-8-0 \
 	python3 clang-format
 
+# PyTorch, to compare with: bench-train alone needs it.
+BENCH_DEPS := python3-torch libopenblas0-pthread python3-numpy
+
 install = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing from Debian:" $$missing; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
@@ -265,6 +278,7 @@ define HELP
   format format-check    clang-format
   bench-xdp              nanoseconds a packet of the loaded programs (root)
   bench-classify         flows a second of nmctl classify; CAPTURES=DIR MODEL=FILE
+  bench-train            samples a second of fine-tuning, ours and PyTorch's; THREADS=N ROUNDS=N
   parity CAPTURES=DIR    kernel and user space over a folder of captures, record by record (root)
   replay CAPTURE=FILE    one capture across a guarded veth pair (root)
   fuzz-NAME SECONDS=60   libFuzzer on one parser: $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -275,5 +289,5 @@ endef
 help:
 	@: $(info $(HELP))
 
-.PHONY: help all tests check demo replay parity bench-xdp bench-classify asan tsan deps deps-check headers layers format format-check clean compile_commands.json
+.PHONY: help all tests check demo replay parity bench-xdp bench-classify bench-train asan tsan deps deps-check headers layers format format-check clean compile_commands.json
 -include $(wildcard $(BUILD)/*.d) $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
