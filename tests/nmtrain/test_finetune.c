@@ -124,8 +124,23 @@ static struct model *load(const char *path)
 	return m;
 }
 
-/* Runs line in a child; signals it once the checkpoint is there. Its status, as wait gives it. */
-static int run_and_signal(const char *line, const char *checkpoint, int signal_number)
+/* text "": whether the file is there. */
+static bool file_has(const char *path, const char *text)
+{
+	static char bytes[1 << 16];
+	FILE *file = fopen(path, "r");
+	size_t n;
+
+	if (!file)
+		return false;
+	n = fread(bytes, 1, sizeof(bytes), file);
+	fclose(file);
+	return memmem(bytes, n, text, strlen(text));
+}
+
+/* Runs line in a child; signals it once its checkpoint has text. Its status, as wait gives it. */
+static int run_and_signal(const char *line, const char *checkpoint, const char *text,
+			  int signal_number)
 {
 	pid_t child = fork();
 	int state;
@@ -133,8 +148,11 @@ static int run_and_signal(const char *line, const char *checkpoint, int signal_n
 	assert_true(child >= 0);
 	if (!child)
 		_exit(run(line));
-	for (unsigned i = 0; i < 60000 && access(checkpoint, F_OK); i++)
+	while (!file_has(checkpoint, text)) {
+		if (waitpid(child, &state, WNOHANG) == child)
+			return state;
 		usleep(500);
+	}
 	kill(child, signal_number);
 	assert_int_equal(waitpid(child, &state, 0), child);
 	return state;
@@ -229,7 +247,7 @@ static void a_killed_run_goes_on_as_if_nothing_had_been(void **state)
 
 	(void)state;
 	run_well("finetune " LONG "-o a.safetensors");
-	status = run_and_signal("finetune " LONG "-o b.safetensors", "b.safetensors.checkpoint",
+	status = run_and_signal("finetune " LONG "-o b.safetensors", "b.safetensors.checkpoint", "",
 				SIGKILL);
 	assert_true(WIFSIGNALED(status));
 	assert_int_not_equal(access("b.safetensors", F_OK), 0);
@@ -247,13 +265,27 @@ static void an_interrupted_run_saves_and_goes_on(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		status = run_and_signal(i ? "finetune " LONG "-o b.safetensors --resume"
 					  : "finetune " LONG "-o b.safetensors",
-					"b.safetensors.checkpoint", i ? SIGINT : SIGTERM);
+					"b.safetensors.checkpoint", "", i ? SIGINT : SIGTERM);
 		assert_true(WIFEXITED(status) || (i && WIFSIGNALED(status)));
 		if (!i)
 			assert_int_equal(WEXITSTATUS(status), STATUS_FAILED);
 	}
 	/* Without settings: they are the checkpoint's. */
 	run_well("finetune -d a.nmd -o b.safetensors --resume");
+	assert_true(same_files("a.safetensors", "b.safetensors"));
+}
+
+/* From then on nothing is better: the weights that count come from the checkpoint. */
+static void the_best_weights_outlive_a_kill(void **state)
+{
+	int status;
+
+	(void)state;
+	run_well("finetune " LONG "-o a.safetensors");
+	status = run_and_signal("finetune " LONG "-o b.safetensors", "b.safetensors.checkpoint",
+				"\\\"score\\\":1.0,", SIGKILL);
+	assert_true(WIFSIGNALED(status));
+	run_well("finetune " LONG "-o b.safetensors --resume");
 	assert_true(same_files("a.safetensors", "b.safetensors"));
 }
 
@@ -264,7 +296,7 @@ static void pre_training_goes_on_likewise(void **state)
 	(void)state;
 	run_well("pretrain " TINY "--set pretrain.steps=200 -o a.safetensors");
 	status = run_and_signal("pretrain " TINY "--set pretrain.steps=200 -o b.safetensors",
-				"b.safetensors.checkpoint", SIGKILL);
+				"b.safetensors.checkpoint", "", SIGKILL);
 	assert_true(WIFSIGNALED(status));
 	run_well("pretrain -d a.nmd -o b.safetensors -r");
 	assert_true(same_files("a.safetensors", "b.safetensors"));
@@ -272,7 +304,8 @@ static void pre_training_goes_on_likewise(void **state)
 
 static void keep_a_checkpoint(void)
 {
-	run_and_signal("finetune " LONG "-o a.safetensors", "a.safetensors.checkpoint", SIGKILL);
+	run_and_signal("finetune " LONG "-o a.safetensors", "a.safetensors.checkpoint", "",
+		       SIGKILL);
 	assert_int_equal(access("a.safetensors.checkpoint", F_OK), 0);
 }
 
@@ -390,7 +423,7 @@ static void the_model_names_the_encoder_it_began_with(void **state)
 	(void)state;
 	run_well("pretrain " TINY "-o p.safetensors");
 	run_and_signal("finetune " LONG "--from p.safetensors -o a.safetensors",
-		       "a.safetensors.checkpoint", SIGKILL);
+		       "a.safetensors.checkpoint", "", SIGKILL);
 	run_well("finetune " LONG "-o a.safetensors --resume");
 	m = load("a.safetensors");
 	training = json_loads(m->training_json, 0, NULL);
@@ -484,6 +517,7 @@ int main(void)
 		CASE(classes_left_out_are_not_in_the_model),
 		CASE(a_killed_run_goes_on_as_if_nothing_had_been),
 		CASE(an_interrupted_run_saves_and_goes_on),
+		CASE(the_best_weights_outlive_a_kill),
 		CASE(pre_training_goes_on_likewise),
 		CASE(a_run_goes_on_only_as_what_it_was),
 		CASE(a_checkpoint_that_cannot_be_is_refused),
