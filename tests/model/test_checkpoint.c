@@ -25,7 +25,7 @@ static const struct architecture architecture = {.backbone = "mamba",
 						 .expand = 1,
 						 .stride = 2};
 static const struct token_config tokens = {
-	.shape = {.packets = 1, .header_bytes = 4, .payload_bytes = 4, .seq_len = 2}};
+	.shape = {.packets = 1, .header_bytes = 4, .payload_bytes = 4, .seq_len = 100}};
 
 static char path[] = "/tmp/nm-checkpoint-XXXXXX";
 static struct layout *layout;
@@ -198,7 +198,7 @@ static void a_run_does_not_go_on_from_hostile_values(void **state)
 
 	weights[layout->n_values - 1] = INFINITY;
 	assert_int_equal(safetensors_write(path, list, 2, copy, 2, NULL), 0);
-	expect_refused(layout, ": weights: value 87 is not finite");
+	expect_refused(layout, ": weights: value 479 is not finite");
 	weights[layout->n_values - 1] = -3;
 	squares[5] = -0x1p-140F;
 	assert_int_equal(safetensors_write(path, list, 2, copy, 2, NULL), 0);
@@ -207,7 +207,7 @@ static void a_run_does_not_go_on_from_hostile_values(void **state)
 	expect_refused(layout, ": has no block v");
 	list[1].n_values = list[1].shape[0] = 3;
 	assert_int_equal(safetensors_write(path, list, 2, copy, 2, NULL), 0);
-	expect_refused(layout, ": v has 3 values of F32; must be 88 of F32");
+	expect_refused(layout, ": v has 3 values of F32; must be 480 of F32");
 	safetensors_close(good);
 }
 
