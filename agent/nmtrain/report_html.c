@@ -67,7 +67,8 @@ static void begin_section(FILE *out, const char *title, const char *note)
 static void head(FILE *out, const struct report *r)
 {
 	const struct evaluation *ev = r->model[0].evaluation;
-	const char *name = report_short_name(r, 0);
+	const char *slash = strrchr(r->model[0].name, '/');
+	const char *name = slash ? slash + 1 : r->model[0].name;
 	char parameters[16];
 
 	count_text(parameters, r->model[0].model->n_parameters);
@@ -435,8 +436,9 @@ static void slices(FILE *out, const struct report *r)
 	if (n_sources < 2)
 		return;
 	begin_section(out, "By source", "Accuracy with Wilson's 95% interval, and how many flows.");
+	fputs("<div class=\"scroll wide\">\n", out);
 	plot_sources(out, r);
-	fputs("</section>\n", out);
+	fputs("</div></section>\n", out);
 }
 
 static void fact(FILE *out, const char *name, const char *value)
@@ -500,8 +502,9 @@ void report_html(FILE *out, const struct report *r)
 	begin_section(out, "What is taken for what",
 		      "Rows are true classes with their flows, columns what the model takes them "
 		      "for; numbers are per cent of the row, blue where it is right.");
+	fputs("<div class=\"scroll wide\">\n", out);
 	plot_confusion(out, first);
-	fputs("</section>\n", out);
+	fputs("</div></section>\n", out);
 	classes(out, first);
 	slices(out, r);
 	unknown(out, r);
