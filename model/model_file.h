@@ -34,6 +34,7 @@
 #define MODEL_MAX_STATE         256
 #define MODEL_MAX_CONV          16
 #define MODEL_MAX_EXPAND        4
+#define MODEL_MAX_HEAD_DIM      256 /* embed_dim / heads */
 #define MODEL_MAX_STRIDE        64
 #define MODEL_MAX_PACKETS       64
 #define MODEL_MAX_HEADER_BYTES  128 /* as RECORD_MAX_HEADER of maps/packet_record.h */

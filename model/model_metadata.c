@@ -24,8 +24,6 @@ const char *const value_embedding_names[2] = {"sinusoid", "projected"};
 const char *const iat_scale_names[2] = {"ratio", "log"};
 const char *const direction_names[2] = {"uni", "bi"};
 
-#define MODEL_MAX_HEAD_DIM 256
-
 /* Of architecture, whatever the backbone. */
 #define OTHER_KEYS "expand stride head_bias byte_embedding value_embedding "
 

@@ -168,12 +168,27 @@ static int check_samples(const struct pretrain_config *c, struct error *e)
 	return r;
 }
 
+static int check_decoder(const struct pretrain_config *c, struct error *e)
+{
+	const struct architecture *a = &c->architecture;
+	bool attention = strcmp(a->backbone, attention_block.backbone) == 0;
+
+	if (attention && c->decoder.embed_dim % a->heads)
+		return error_set(e, -EINVAL,
+				 "the decoder's width %u cannot be parted into the encoder's %u "
+				 "heads; make it a multiple",
+				 c->decoder.embed_dim, a->heads);
+	return 0;
+}
+
 int pretrain_new(const struct pretrain_config *config, struct pretrain **ret_pretrain,
 		 struct error *e)
 {
 	struct pretrain *p;
-	int r = check_samples(config, e);
+	int r = check_decoder(config, e);
 
+	if (!r)
+		r = check_samples(config, e);
 	if (r)
 		return r;
 	p = calloc(1, sizeof(*p));

@@ -20,7 +20,8 @@ struct pretrain_config {
 
 struct pretrain;
 
-/* Copies config. -EINVAL when a sample cannot be narrowed. */
+/* Copies config. -EINVAL when there is no sample, one cannot be narrowed, or
+ * the decoder's width is no multiple of the encoder's heads. */
 int pretrain_new(const struct pretrain_config *config, struct pretrain **ret_pretrain,
 		 struct error *e);
 void pretrain_free(struct pretrain *p); /* accepts NULL */

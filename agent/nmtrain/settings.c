@@ -309,6 +309,21 @@ static int check_shape(const struct train_settings *s, struct error *e)
 	return 0;
 }
 
+static int check_heads(const struct architecture *a, struct error *e)
+{
+	if (a->embed_dim % a->heads)
+		return error_set(e, -EINVAL,
+				 "architecture.embed_dim = %u cannot be parted into heads = %u; "
+				 "make it a multiple",
+				 a->embed_dim, a->heads);
+	if (a->embed_dim / a->heads > MODEL_MAX_HEAD_DIM)
+		return error_set(e, -EINVAL,
+				 "architecture.heads = %u makes heads of %u; make them at most %d "
+				 "by more of them",
+				 a->heads, a->embed_dim / a->heads, MODEL_MAX_HEAD_DIM);
+	return 0;
+}
+
 static int check_pair(const char *low_key, double low, const char *high_key, double high,
 		      struct error *e)
 {
@@ -324,11 +339,8 @@ int settings_check(struct train_settings *s, struct error *e)
 	int rc = check_shape(s, e);
 
 	a->dt_rank = (a->embed_dim + 15) / 16;
-	if (!rc && !strcmp(a->backbone, "attention") && a->embed_dim % a->heads)
-		rc = error_set(e, -EINVAL,
-			       "architecture.embed_dim = %u cannot be parted into heads = %u; make "
-			       "it a multiple",
-			       a->embed_dim, a->heads);
+	if (!rc && !strcmp(a->backbone, "attention"))
+		rc = check_heads(a, e);
 	if (!rc)
 		rc = check_pair("optimiser.min_learning_rate", s->optimiser.min_learning_rate,
 				"optimiser.learning_rate", s->optimiser.learning_rate, e);
