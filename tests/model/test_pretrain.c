@@ -222,7 +222,7 @@ static void masks_take_their_share_at_random_places(void **state)
 	config = config_of(&set, true);
 	use_attention(&config);
 	config.byte_mask = 0.7;
-	config.size_mask = 0.4;
+	config.size_mask = 0.36; /* of 10, to the nearest */
 	fixture_init(&x, &config);
 	for (uint32_t epoch = 0; epoch < N_EPOCHS; epoch++) {
 		uint32_t n_seen = 0;
@@ -237,6 +237,28 @@ static void masks_take_their_share_at_random_places(void **state)
 	}
 	for (uint32_t i = 0; i < N_BYTES; i++) /* 10 expected, deviation 2.7 */
 		assert_in_range(times_seen[i], 1, 22);
+	fixture_fini(&x);
+	set_fini(&set);
+}
+
+static void flows_are_augmented_before_they_are_masked(void **state)
+{
+	struct set set = {0};
+	struct pretrain_config config;
+	struct fixture x;
+
+	(void)state;
+	add(&set, S, true);
+	for (uint16_t i = 0; i < S; i++)
+		((struct flow_sample *)set.sample[0])->packets[i].ip_len_bytes = 100 + i;
+	config = config_of(&set, true);
+	config.size_mask = 1;
+	config.augment.cut = 1;
+	fixture_init(&x, &config);
+	for (uint32_t epoch = 0; epoch < 5; epoch++) {
+		loss_of_epoch(&x, epoch);
+		assert_in_range(count_masked_sizes(&x), 1, S - 1);
+	}
 	fixture_fini(&x);
 	set_fini(&set);
 }
@@ -538,6 +560,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(losses_are_means_over_what_a_batch_masked),
 		cmocka_unit_test(masks_take_their_share_at_random_places),
+		cmocka_unit_test(flows_are_augmented_before_they_are_masked),
 		cmocka_unit_test(times_are_masked_by_their_share),
 		cmocka_unit_test(what_is_to_be_told_is_what_was_not_seen),
 		cmocka_unit_test(one_byte_token_is_always_kept),

@@ -364,6 +364,33 @@ static void gradients_are_clipped_before_the_step(void **state)
 	train_state_free(s);
 }
 
+/* No gradient but what is put in. */
+static void each_step_is_the_optimisers_at_its_own_rate(void **state)
+{
+	struct train_config config = config_of(1);
+	struct squares q;
+	struct watch w = {.stop_after = 5};
+	struct train_state *s = new_state(false), *want = new_state(false);
+
+	(void)state;
+	make_squares(&q);
+	memset(q.in, 0, sizeof(q.in));
+	for (uint64_t i = 0; i < 5; i++)
+		q.gradient_of_step[i] = i % 2 ? -1.0F : 0.5F * (float)(i + 1);
+	assert_int_equal(go(&q, &config, s, &w, NULL), 0);
+	for (uint64_t i = 0; i < 5; i++) {
+		float g[N_VALUES] = {q.gradient_of_step[i]};
+
+		adamw_step(&config.adamw, &layout,
+			   schedule_rate(&config.schedule, (double)(i + 1) / 3), i + 1,
+			   want->weights, want->m, want->v, g);
+	}
+	assert_memory_equal(s->weights, want->weights, sizeof(w.weights[0]));
+	watch_fini(&w);
+	train_state_free(s);
+	train_state_free(want);
+}
+
 static void check_not_finite(double loss, float gradient_value)
 {
 	for (uint32_t threads = 1; threads <= 2; threads++) {
@@ -481,6 +508,7 @@ int main(void)
 		cmocka_unit_test(without_validation_the_last_weights_are_the_result),
 		cmocka_unit_test(averages_follow_the_weights_and_are_what_is_validated),
 		cmocka_unit_test(gradients_are_clipped_before_the_step),
+		cmocka_unit_test(each_step_is_the_optimisers_at_its_own_rate),
 		cmocka_unit_test(
 			a_loss_or_gradient_that_is_not_finite_ends_the_run_before_the_step),
 		cmocka_unit_test(what_cannot_be_saved_ends_the_run),
