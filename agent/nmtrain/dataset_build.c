@@ -394,7 +394,8 @@ static int take_classes(struct dataset_builder *b)
 	set->class_name = calloc(b->classes.n + 1, sizeof(*set->class_name));
 	if (!set->class_name)
 		return -ENOMEM;
-	qsort(b->classes.list, b->classes.n, sizeof(struct name *), compare_names);
+	if (b->classes.n)
+		qsort(b->classes.list, b->classes.n, sizeof(struct name *), compare_names);
 	for (uint32_t i = 0; i < b->classes.n; i++) {
 		strcpy(set->class_name[i], b->classes.list[i]->text);
 		place[b->classes.list[i]->index] = (int16_t)i;
