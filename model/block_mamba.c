@@ -9,7 +9,7 @@
 
 /* Laid out one after the other in `kept`: M rows of each. */
 struct kept {
-	float *x, *z, *c, *dt, *y; /* (M, E) */
+	float *x, *z, *c, *dt, *y; /* (M, E); y takes c's place unless training */
 	float *dbc;                /* (M, R + 2 N): dt before its projection, B, C */
 	float *states;             /* of all flows' scans, training only */
 };
@@ -21,7 +21,7 @@ static size_t n_chunks(size_t n_rows, size_t n_flows)
 
 static size_t mamba_kept_floats(const struct block_shape *s, size_t n_rows, size_t n_flows)
 {
-	size_t n = n_rows * (5 * s->E + s->R + 2 * s->N);
+	size_t n = n_rows * ((s->training ? 5 : 4) * s->E + s->R + 2 * s->N);
 
 	return s->training ? n + n_chunks(n_rows, n_flows) * s->E * s->N : n;
 }
@@ -41,8 +41,8 @@ static void lay_out(struct kept *k, const struct block_shape *s, const float *ke
 	k->z = place + n;
 	k->c = place + 2 * n;
 	k->dt = place + 3 * n;
-	k->y = place + 4 * n;
-	k->dbc = place + 5 * n;
+	k->y = s->training ? place + 4 * n : k->c;
+	k->dbc = place + (s->training ? 5 : 4) * n;
 	k->states = k->dbc + n_rows * (s->R + 2 * s->N);
 }
 

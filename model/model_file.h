@@ -28,7 +28,7 @@
 #define MODEL_MAX_CLASSES 127 /* class id 0 of the kernel is `unknown` */
 #define MODEL_CLASS_NAME  32  /* with the NUL; [a-z0-9-] */
 
-/* Bounds of what is loaded; together they bound an engine's memory (about 350 MB at the most). */
+/* Bounds of what is loaded; together they bound an engine's memory (390 MB at the most). */
 #define MODEL_MAX_EMBED_DIM     1024
 #define MODEL_MAX_DEPTH         64
 #define MODEL_MAX_STATE         256

@@ -181,7 +181,7 @@ static void lay_rows(struct pass *p, const struct batch *batch, uint32_t first)
 		for (uint16_t i = 0; i < batch->n_places[first + b]; i++, row++) {
 			p->place[row] = place[i];
 			if (is_cls(net, place[i]))
-				p->cls[b * 3 + modality_of(net, place[i])] = row;
+				p->cls[b * MODALITIES + modality_of(net, place[i])] = row;
 		}
 	}
 	p->start[p->n_flows] = row;
@@ -212,39 +212,39 @@ static void gather_bytes(struct pass *p, const uint8_t *bytes, size_t token)
 		g->in[g->n * stride + i] = window[i] * t->byte_scale + t->byte_offset;
 }
 
-static void gather(struct pass *p, const struct batch *batch, uint32_t first)
+/* What the token in this place is embedded from. */
+static void gather_input(struct pass *p, const struct batch *batch, size_t flow, size_t place,
+			 enum modality m)
 {
 	const struct network *net = p->net;
-	struct pass_buffers *k = p->buffers;
-	size_t D = net->architecture.embed_dim, S = net->S,
-	       n_bytes = net->n_byte_tokens * batch->stride;
+	const struct gathered *g = &p->buffers->gathered[m];
+	size_t D = net->architecture.embed_dim, S = net->S;
+	float value;
 
-	for (int m = 0; m < MODALITIES; m++)
-		k->gathered[m].n = 0;
-	for (uint32_t b = 0; b < p->n_flows; b++) {
-		const float *sizes = batch->sizes + (first + b) * S;
-		const float *iats = batch->iats + (first + b) * S;
+	if (m == MODALITY_BYTE) {
+		gather_bytes(p, batch->bytes + flow * net->n_byte_tokens * batch->stride,
+			     place - 2 * (S + 1));
+		return;
+	}
+	value = m == MODALITY_SIZE ? batch->sizes[flow * S + place]
+				   : batch->iats[flow * S + place - S - 1];
+	memcpy(g->in + g->n * D, sinusoid_of(p->buffers, value, D), D * sizeof(float));
+}
 
+static void gather(struct pass *p, const struct batch *batch, uint32_t first, enum modality m)
+{
+	struct gathered *g = &p->buffers->gathered[m];
+
+	g->n = 0;
+	for (uint32_t b = 0; b < p->n_flows; b++)
 		for (size_t row = p->start[b]; row < p->start[b + 1]; row++) {
 			size_t place = p->place[row];
-			enum modality m = modality_of(net, place);
-			struct gathered *g = &k->gathered[m];
 
-			if (is_cls(net, place))
+			if (modality_of(p->net, place) != m || is_cls(p->net, place))
 				continue;
-			if (m == MODALITY_BYTE)
-				gather_bytes(p, batch->bytes + (first + b) * n_bytes,
-					     place - 2 * (S + 1));
-			else
-				memcpy(g->in + g->n * D,
-				       sinusoid_of(k,
-						   m == MODALITY_SIZE ? sizes[place]
-								      : iats[place - S - 1],
-						   D),
-				       D * sizeof(float));
+			gather_input(p, batch, first + b, place, m);
 			g->row[g->n++] = row;
 		}
-	}
 }
 
 static void add_rows(float *h, const struct gathered *g, const float *tokens, const float *bias,
@@ -255,13 +255,11 @@ static void add_rows(float *h, const struct gathered *g, const float *tokens, co
 			h[g->row[i] * D + d] += tokens[i * D + d] + (bias ? bias[d] : 0.0F);
 }
 
-/* h = indicator + position (+ CLS), to which the embedded inputs are added. */
-static void embed(struct pass *p, const struct network_weights *w, const struct batch *batch,
-		  uint32_t first)
+/* h = indicator + position (+ CLS) */
+static void begin_rows(struct pass *p, const struct network_weights *w)
 {
 	const struct network *net = p->net;
-	struct pass_buffers *k = p->buffers;
-	size_t D = net->architecture.embed_dim, stride = net->architecture.stride;
+	size_t D = net->architecture.embed_dim;
 
 	for (size_t row = 0; row < p->n_rows; row++) {
 		size_t place = p->place[row];
@@ -273,12 +271,27 @@ static void embed(struct pass *p, const struct network_weights *w, const struct 
 			p->h[row * D + d] =
 				w->indicator[m][d] + position[d] + (cls ? cls[d] : 0.0F);
 	}
-	gather(p, batch, first);
+}
+
+static void embed(struct pass *p, const struct network_weights *w, const struct batch *batch,
+		  uint32_t first)
+{
+	struct pass_buffers *k = p->buffers;
+	size_t D = p->net->architecture.embed_dim, stride = p->net->architecture.stride;
+	size_t *row_place = k->row;
+	float *in_place = k->in;
+
+	begin_rows(p, w);
 	for (int m = 0; m < MODALITIES; m++) {
 		struct gathered *g = &k->gathered[m];
 		size_t n_in = m == MODALITY_BYTE ? stride : D;
 		const float *tokens = k->mapped;
 
+		g->row = row_place;
+		g->in = in_place;
+		gather(p, batch, first, m);
+		row_place += g->n;
+		in_place += g->n * n_in;
 		if (m == MODALITY_BYTE && w->table)
 			byte_table_forward(k->mapped, k->window, w->table, g->n, stride, D);
 		else if (w->proj[m])
@@ -321,7 +334,7 @@ void network_classify(struct pass *p, const struct network_weights *w, float *lo
 	size_t D = net->architecture.embed_dim;
 
 	for (uint32_t b = 0; b < p->n_flows; b++) {
-		const size_t *cls = p->cls + b * 3;
+		const size_t *cls = p->cls + b * MODALITIES;
 
 		for (size_t d = 0; d < D; d++)
 			p->pooled[b * D + d] = output[cls[0] * D + d] + output[cls[1] * D + d] +

@@ -6,12 +6,14 @@
 /* Inputs of one modality's tokens, CLS apart: bytes (n, stride), sizes and times (n, D). */
 struct gathered {
 	size_t n;
-	size_t *row; /* of the pass */
-	float *in;
+	size_t *row; /* of the pass; a part of pass_buffers.row */
+	float *in;   /* a part of pass_buffers.in */
 };
 
 struct pass_buffers {
 	struct gathered gathered[MODALITIES];
+	size_t *row;     /* (rows), shared out among the modalities */
+	float *in;       /* (rows, D or stride, the larger) */
 	uint8_t *window; /* (byte tokens, stride) */
 	float *mapped;   /* (rows, D) */
 	float *frequency, *sinusoid;
