@@ -10,9 +10,6 @@
 #define MAX_OUTSIDE_BLOCKS 48
 #define MAX_IN_BLOCK       12
 
-#define SIZE_CLASSES_UNI 1503 /* 0 .. 1500, padding as its largest, and the mask 1502 */
-#define SIZE_CLASSES_BI  3003
-
 uint32_t layout_byte_tokens(const struct architecture *a, const struct token_config *tokens)
 {
 	return tokens->shape.packets * sample_row_bytes(&tokens->shape) / a->stride;
@@ -21,6 +18,11 @@ uint32_t layout_byte_tokens(const struct architecture *a, const struct token_con
 uint32_t layout_sequence_length(const struct architecture *a, const struct token_config *tokens)
 {
 	return 2 * (tokens->shape.seq_len + 1U) + layout_byte_tokens(a, tokens) + 1;
+}
+
+uint32_t layout_size_classes(const struct token_config *tokens)
+{
+	return tokens->shape.bidirectional ? 3003 : 1503;
 }
 
 void layout_free(struct layout *l)
@@ -172,7 +174,7 @@ int layout_pretrain(const struct architecture *a, const struct token_config *tok
 {
 	struct layout *l = encoder_layout(a, tokens, decoder->depth);
 	uint64_t D = a->embed_dim, d = decoder->embed_dim;
-	uint64_t n_sizes = tokens->shape.bidirectional ? SIZE_CLASSES_BI : SIZE_CLASSES_UNI;
+	uint64_t n_sizes = layout_size_classes(tokens);
 	uint32_t last = a->depth + 1;
 
 	if (!l)

@@ -15,8 +15,8 @@ struct parameter {
 	uint32_t n_dims;
 	uint64_t shape[4];
 	size_t offset, n_values; /* in the block */
-	uint32_t layer; /* 0 embeddings, 1.. the blocks, depth + 1 what comes after */
-	bool decayed;   /* weight decay: not on 1-D parameters, pos_embed and CLS tokens */
+	uint32_t layer;          /* 0 embeddings, 1.. the blocks, depth + 1 what comes after */
+	bool decayed;            /* weight decay: not on 1-D parameters, pos_embed and CLS tokens */
 };
 
 struct layout {
@@ -45,3 +45,6 @@ const struct parameter *layout_find(const struct layout *l, const char *name);
 /* Byte tokens P (H + Y) / stride, and the whole sequence: (S + 1) + (S + 1) + (N + 1). */
 uint32_t layout_byte_tokens(const struct architecture *a, const struct token_config *tokens);
 uint32_t layout_sequence_length(const struct architecture *a, const struct token_config *tokens);
+/* Classes of a masked size: 0 to 1500 (signed 3000), one that the official code leaves free, and
+ * the mask itself. */
+uint32_t layout_size_classes(const struct token_config *tokens);

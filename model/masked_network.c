@@ -40,13 +40,11 @@ struct masked_pass {
 void masked_network_init(struct masked_network *m, const struct architecture *a,
 			 const struct token_config *tokens, const struct decoder_config *decoder)
 {
-	bool bi = tokens->shape.bidirectional;
-
 	network_init(&m->net, a, tokens, 0, true);
 	m->decoder = *decoder;
 	m->decoder_stack = network_stack_shape(a, decoder->embed_dim, decoder->depth, true);
-	m->n_size_classes = bi ? 3003 : 1503;
-	m->size_mask_id = bi ? 3002 : 1502;
+	m->n_size_classes = layout_size_classes(tokens);
+	m->size_mask_id = (float)(m->n_size_classes - 1);
 }
 
 static void bind(struct masked_weights *w, const struct masked_network *m,

@@ -3,10 +3,11 @@
  * The network of masked pre-training (golden formulas, "Pre-training"; arXiv 2601.21792): the
  * encoder over what masking left, and the three ways back to what it took:
  *
- *   bytes   most byte tokens are removed before the encoder; a decoder sees its own embedding of
- * the rest, a learned mask token in every other place, CLS last: mean squared error on the scaled
- * bytes of removed tokens sizes   masked ones are replaced by the mask id; a linear head over
- * sizes: cross-entropy times   masked ones are replaced by 0; a linear head: mean squared error
+ * - bytes: most byte tokens are removed before the encoder; a decoder sees its own embedding of the
+ *   rest, a learned mask token in every other place, CLS last: mean squared error on the scaled
+ *   bytes of removed tokens;
+ * - sizes: masked ones are replaced by the mask id; a linear head over sizes: cross-entropy;
+ * - times: masked ones are replaced by 0; a linear head: mean squared error.
  *
  * With packed tokens all this is about tokens that exist. Times on the logarithmic scale are
  * predicted a thousandth of their size, so that no modality outweighs the others.
