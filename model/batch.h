@@ -23,13 +23,6 @@ struct batch {
 	uint16_t *n_places; /* (n) */
 };
 
-static inline bool sample_shape_equal(const struct sample_shape *a, const struct sample_shape *b)
-{
-	return a->packets == b->packets && a->header_bytes == b->header_bytes &&
-	       a->payload_bytes == b->payload_bytes && a->seq_len == b->seq_len &&
-	       a->bidirectional == b->bidirectional;
-}
-
 int batch_new(const struct token_config *tokens, uint32_t stride, uint32_t capacity,
 	      struct batch **ret_batch);
 void batch_free(struct batch *b); /* accepts NULL */

@@ -33,25 +33,11 @@ struct finetune_worker {
 static int check_samples(const struct labelled_samples *s, const struct finetune_config *c,
 			 struct error *e)
 {
-	struct flow_sample *narrow = flow_sample_new(&c->tokens.shape);
-	int r = narrow ? 0 : -ENOMEM;
-
-	for (uint32_t i = 0; !r && i < s->n; i++) {
+	for (uint32_t i = 0; i < s->n; i++)
 		if (s->label[i] >= c->n_classes)
-			r = error_set(e, -EINVAL, "sample %u: class %u of %u", i, s->label[i],
-				      c->n_classes);
-		else if (!sample_shape_equal(&s->sample[i]->shape, &s->sample[0]->shape))
-			r = error_set(e, -EINVAL, "sample %u is not of the first one's shape", i);
-		else if (sample_narrow(narrow, s->sample[i]))
-			r = error_set(
-				e, -EINVAL,
-				"sample %u holds less than the network reads: %u packets of "
-				"%u + %u bytes and %u sizes",
-				i, s->sample[i]->shape.packets, s->sample[i]->shape.header_bytes,
-				s->sample[i]->shape.payload_bytes, s->sample[i]->shape.seq_len);
-	}
-	flow_sample_free(narrow);
-	return r;
+			return error_set(e, -EINVAL, "sample %u: class %u of %u", i, s->label[i],
+					 c->n_classes);
+	return samples_check(s->sample, s->n, &c->tokens.shape, e);
 }
 
 static void prepare_loss(struct finetune *f)

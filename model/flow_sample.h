@@ -41,6 +41,13 @@ struct flow_sample {
 	struct sample_packet packets[]; /* (S) */
 };
 
+static inline bool sample_shape_equal(const struct sample_shape *a, const struct sample_shape *b)
+{
+	return a->packets == b->packets && a->header_bytes == b->header_bytes &&
+	       a->payload_bytes == b->payload_bytes && a->seq_len == b->seq_len &&
+	       a->bidirectional == b->bidirectional;
+}
+
 static inline size_t sample_row_bytes(const struct sample_shape *shape)
 {
 	return (size_t)shape->header_bytes + shape->payload_bytes;

@@ -150,24 +150,6 @@ static void mask_samples(struct masking *k, const struct train_batch *batch, con
 	}
 }
 
-static int check_samples(const struct pretrain_config *c, struct error *e)
-{
-	struct flow_sample *narrow = flow_sample_new(&c->tokens.shape);
-	int r = narrow ? 0 : error_set(e, -ENOMEM, "no memory to pre-train");
-
-	if (!r && c->n_samples == 0)
-		r = error_set(e, -EINVAL, "no samples to pre-train on");
-	for (uint32_t i = 0; !r && i < c->n_samples; i++)
-		if (!sample_shape_equal(&c->sample[i]->shape, &c->sample[0]->shape) ||
-		    sample_narrow(narrow, c->sample[i]))
-			r = error_set(e, -EINVAL,
-				      "sample %u holds less than the network reads, or is not of "
-				      "the first one's shape",
-				      i);
-	flow_sample_free(narrow);
-	return r;
-}
-
 static int check_decoder(const struct pretrain_config *c, struct error *e)
 {
 	const struct architecture *a = &c->architecture;
@@ -187,8 +169,10 @@ int pretrain_new(const struct pretrain_config *config, struct pretrain **ret_pre
 	struct pretrain *p;
 	int r = check_decoder(config, e);
 
+	if (!r && config->n_samples == 0)
+		r = error_set(e, -EINVAL, "no samples to pre-train on");
 	if (!r)
-		r = check_samples(config, e);
+		r = samples_check(config->sample, config->n_samples, &config->tokens.shape, e);
 	if (r)
 		return r;
 	p = calloc(1, sizeof(*p));

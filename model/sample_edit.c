@@ -17,11 +17,9 @@ static uint16_t packets_of(const struct flow_sample *s)
 
 int sample_copy(struct flow_sample *to, const struct flow_sample *from)
 {
-	const struct sample_shape *a = &to->shape, *b = &from->shape;
+	const struct sample_shape *a = &to->shape;
 
-	if (a->packets != b->packets || a->header_bytes != b->header_bytes ||
-	    a->payload_bytes != b->payload_bytes || a->seq_len != b->seq_len ||
-	    a->bidirectional != b->bidirectional)
+	if (!sample_shape_equal(a, &from->shape))
 		return -EINVAL;
 	to->n_packets = packets_of(from);
 	memcpy(to->packets, from->packets, to->n_packets * sizeof(to->packets[0]));
@@ -58,14 +56,38 @@ static void renew_directions(struct flow_sample *s)
 		s->packets[i].against ^= turned;
 }
 
+static bool can_narrow(const struct sample_shape *narrow, const struct sample_shape *wide)
+{
+	return narrow->packets <= wide->packets && narrow->header_bytes <= wide->header_bytes &&
+	       narrow->payload_bytes <= wide->payload_bytes && narrow->seq_len <= wide->seq_len &&
+	       narrow->packets <= narrow->seq_len && narrow->bidirectional <= wide->bidirectional;
+}
+
+int samples_check(const struct flow_sample *const *sample, uint32_t n,
+		  const struct sample_shape *narrow, struct error *e)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct sample_shape *shape = &sample[i]->shape;
+
+		if (!sample_shape_equal(shape, &sample[0]->shape))
+			return error_set(e, -EINVAL, "sample %u is not of the first one's shape",
+					 i);
+		if (!can_narrow(narrow, shape))
+			return error_set(e, -EINVAL,
+					 "sample %u holds less than the network reads: %u packets "
+					 "of %u + %u bytes and %u sizes",
+					 i, shape->packets, shape->header_bytes,
+					 shape->payload_bytes, shape->seq_len);
+	}
+	return 0;
+}
+
 int sample_narrow(struct flow_sample *to, const struct flow_sample *wide)
 {
-	const struct sample_shape *narrow = &to->shape, *from = &wide->shape;
+	const struct sample_shape *narrow = &to->shape;
 	uint16_t n = packets_of(wide);
 
-	if (narrow->packets > from->packets || narrow->header_bytes > from->header_bytes ||
-	    narrow->payload_bytes > from->payload_bytes || narrow->seq_len > from->seq_len ||
-	    narrow->packets > narrow->seq_len || narrow->bidirectional > from->bidirectional)
+	if (!can_narrow(narrow, &wide->shape))
 		return -EINVAL;
 	to->n_packets = 0;
 	memset(to->bytes, 0, narrow->packets * sample_row_bytes(narrow));

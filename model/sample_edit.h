@@ -7,6 +7,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include "model/error.h"
 #include "model/flow_sample.h"
 #include "model/rng.h"
 
@@ -19,6 +20,10 @@ int sample_copy(struct flow_sample *to, const struct flow_sample *from);
  * untouched.
  */
 int sample_narrow(struct flow_sample *to, const struct flow_sample *wide);
+
+/* That all are of one shape and can be narrowed to this one: -EINVAL tells which cannot. */
+int samples_check(const struct flow_sample *const *sample, uint32_t n,
+		  const struct sample_shape *narrow, struct error *e);
 
 /* Keeps the first n packets. */
 void sample_cut(struct flow_sample *s, uint16_t n);
