@@ -91,8 +91,8 @@ void tokens_iats(float *iats, const struct token_config *tokens, const struct fl
 		iats[i] = tokens->iat_log ? IAT_LOG_PADDED : IAT_PADDED;
 }
 
-/* The tokens of a part of a row, from byte `from` on; one that begins in the part before is taken
- * already. */
+/* The tokens of a part of a row, from byte `from` on, behind place[n - 1]; one that begins in the
+ * part before is taken already. */
 static uint16_t place_bytes(uint16_t *place, uint16_t n, uint32_t first_token, uint32_t stride,
 			    size_t from, size_t n_bytes)
 {
@@ -101,7 +101,7 @@ static uint16_t place_bytes(uint16_t *place, uint16_t n, uint32_t first_token, u
 	if (n_bytes == 0)
 		return n;
 	for (; token <= (from + n_bytes - 1) / stride; token++)
-		if (n == 0 || place[n - 1] < first_token + token)
+		if (place[n - 1] < first_token + token)
 			place[n++] = first_token + token;
 	return n;
 }

@@ -18,7 +18,7 @@ struct run {
 	uint32_t *order; /* of the epoch's samples */
 	uint32_t order_epoch;
 	uint32_t steps_per_epoch;
-	uint64_t first_step, n_samples;
+	uint64_t n_samples;
 };
 
 int train_state_new(const struct layout *layout, bool averaged, struct train_state **ret_state)
@@ -85,8 +85,8 @@ static void shuffle(struct run *run, uint32_t epoch)
 	run->order_epoch = epoch;
 }
 
-/* Early averages are of few values: the decay grows into its place (as in arXiv 1907.08610's
- * debiased means). */
+/* Early averages are of few values: the decay grows into its place, as in TensorFlow's
+ * ExponentialMovingAverage. */
 static void average(struct train_state *s, double decay, size_t n)
 {
 	double grown = (1.0 + (double)s->step) / (10.0 + (double)s->step);
@@ -209,7 +209,6 @@ int train_run(const struct train_task *task, const struct train_config *config,
 			  .state = state,
 			  .hooks = hooks,
 			  .order_epoch = UINT32_MAX,
-			  .first_step = state->step,
 			  .steps_per_epoch = train_steps_per_epoch(config, task->n_samples)};
 	int r = -ENOMEM;
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The threads of a training run: each has a worker of the task and a gradient block; the first is
- * the caller's own. Work is cut into as many parts as there are threads, by
- * number, so that what is summed in which order does not depend on who is faster. Private to
- * train.c.
+ * the caller's own. Work is cut into as many parts as there are threads, by number, so that what is
+ * summed in which order does not depend on who is faster. Private to train.c.
  */
 #pragma once
 #include "model/train.h"
