@@ -268,10 +268,17 @@ static void unknown_flows_that_come_through_count_as_mistakes(void **state)
 		f.label[i] = 1; /* mistakes all the same */
 	calibrate_thresholds(&f.j, 1, &c, found);
 	ASSERT_NEAR(c.threshold[0], confidence_at(11));
-	c = plain();
-	c.ood_threshold = -4; /* -log(e^z + 1): lets the first 10 through */
-	for (int i = 0; i < 20; i++)
-		f.label[i] = i < 10 ? 0 : NO_CLASS;
+}
+
+static void flows_that_are_refused_as_unknown_set_no_threshold(void **state)
+{
+	struct calibration c = plain();
+	enum threshold_found found[2];
+	struct falling f;
+
+	(void)state;
+	fill_falling(&f, 20, NULL, 0); /* all right, which would carry the threshold to the last */
+	c.ood_threshold = -4.05F;      /* -log(e^z + 1): lets z = 5 .. 4.1 through */
 	calibrate_thresholds(&f.j, 1, &c, found);
 	assert_int_equal(found[0], THRESHOLD_FITTED);
 	ASSERT_NEAR(c.threshold[0], confidence_at(9));
@@ -292,6 +299,7 @@ int main(void)
 		cmocka_unit_test(equal_confidences_stand_or_fall_together),
 		cmocka_unit_test(a_class_without_a_threshold_is_watch_only_and_says_why),
 		cmocka_unit_test(unknown_flows_that_come_through_count_as_mistakes),
+		cmocka_unit_test(flows_that_are_refused_as_unknown_set_no_threshold),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
