@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Eight float32 lanes and the few functions of them that the operators share, in compiler vector
- * extensions: no intrinsics, any processor. SIMD_CLONES builds a function for AVX2 with FMA and for
- * the baseline, and picks when the program starts; not under sanitizers, which cannot run before
- * that, nor with clang 14. Why eight (shipped model, one core of an EPYC with AVX-512, flows/s):
- * AVX2 560, AVX-512 540, baseline 190. Sixteen lanes make AVX-512 680, but gcc 12 takes them apart
- * badly for AVX2: 210.
+ * Eight float32 lanes, or sixteen, and the few functions of them that the operators share, in
+ * compiler vector extensions: no intrinsics, any processor. SIMD_CLONES builds a function for AVX2
+ * with FMA and for the baseline, and picks when the program starts; not under sanitizers, which
+ * cannot run before that, nor with clang 14. Why eight (shipped model, one core of an EPYC with
+ * AVX-512, flows/s): AVX2 560, AVX-512 540, baseline 190. Sixteen lanes make AVX-512 680, but gcc
+ * 12 takes them apart badly for AVX2 (210): a file that is worth it is compiled for both
+ * (ops_scan_wide.c), and says LANES 16 before it includes this.
  *
  * Pointers, not values, go in and out: passing vectors has no ABI without AVX.
  *
@@ -16,9 +17,12 @@
 #pragma once
 #include <string.h>
 
+#ifndef LANES
 #define LANES 8
-typedef float lanes __attribute__((vector_size(32)));
-typedef int lanes_int __attribute__((vector_size(32)));
+#endif
+typedef float lanes __attribute__((vector_size(LANES * 4)));
+typedef int lanes_int __attribute__((vector_size(LANES * 4)));
+typedef unsigned lanes_bits __attribute__((vector_size(LANES * 4)));
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
 	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -28,17 +32,28 @@ typedef int lanes_int __attribute__((vector_size(32)));
 #endif
 #define LANES_INLINE static inline __attribute__((always_inline))
 
-/* n of LANES lanes; the others load as 0 and are not stored. A constant n makes it one move. */
+/* Anywhere in memory. */
+typedef float lanes_unaligned __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+
+/* n of LANES lanes; the others load as 0 and are not stored. A constant n of LANES makes it one
+ * move: of memcpy gcc 12 makes two halves where v is in memory, which a whole load then waits for.
+ */
 LANES_INLINE void lanes_load(lanes *v, const float *from, unsigned n)
 {
-	if (n < LANES)
-		*v = (lanes){0};
+	if (n == LANES) {
+		*v = *(const lanes_unaligned *)from;
+		return;
+	}
+	*v = (lanes){0};
 	memcpy(v, from, n * sizeof(float));
 }
 
 LANES_INLINE void lanes_store(float *to, const lanes *v, unsigned n)
 {
-	memcpy(to, v, n * sizeof(float));
+	if (n == LANES)
+		*(lanes_unaligned *)to = *v;
+	else
+		memcpy(to, v, n * sizeof(float));
 }
 
 LANES_INLINE float lanes_sum(const lanes *v)
@@ -64,15 +79,18 @@ LANES_INLINE void lanes_min(lanes *v, float most)
 	*v = (lanes)((~above & (lanes_int)*v) | (above & (lanes_int)((lanes){0} + most)));
 }
 
-/* v = 2^v for v <= 127; below -126 it gives 2^-126, which no sum here can tell from 0. Adding
- * 1.5 * 2^23 leaves the nearest whole number in the low bits of the sum, ready to be shifted into
- * the exponent. */
+/* v = 2^v for v <= 127; below -126 it gives 2^-126, which no sum here can tell from 0: negative
+ * floats grow like unsigned numbers, whose minimum is one instruction. Adding 1.5 * 2^23 leaves the
+ * nearest whole number in the low bits of the sum, ready to be shifted into the exponent. */
 LANES_INLINE void lanes_exp2(lanes *v)
 {
+	const unsigned least = 0xc2fc0000U; /* -126 */
+	lanes_bits bits = (lanes_bits)*v;
 	lanes x, shifted, f, p;
 
-	lanes_max(v, -126.0F);
-	x = *v;
+	for (int i = 0; i < LANES; i++)
+		bits[i] = bits[i] < least ? bits[i] : least;
+	x = (lanes)bits;
 	shifted = x + 12582912.0F;
 	f = x - (shifted - 12582912.0F);
 	p = 1.546144470e-04F * f + 1.340042818e-03F;

@@ -2,18 +2,20 @@
 /*
  * The selective scan against the plainest scan in double, and its gradients against that one's
  * central differences: every element of every input and weight, over shapes that are no multiples
- * of the lanes, the chunk or the tile.
+ * of the lanes, the chunk or the tile. As compiled for eight lanes and for sixteen.
  */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 #include "model/ops.h"
 #include "model/rng.h"
+#include "model/scan_kernels.h"
 
 #define GAP 3 /* floats between rows of bc: there is something else, such as dt's R */
 
@@ -84,15 +86,17 @@ static void scan_end(struct scan *s)
 	free(s->states);
 }
 
+static const struct scan_kernel *kernel; /* under test */
+
 static void forward(struct scan *s, float *states)
 {
-	scan_forward(s->out, states, &s->in, s->shape.B, s->shape.L, s->shape.E, s->shape.N);
+	kernel->forward(s->out, states, &s->in, s->shape.B, s->shape.L, s->shape.E, s->shape.N);
 }
 
 static void backward(struct scan *s)
 {
-	scan_backward(&s->d, s->d_out, s->states, &s->in, s->shape.B, s->shape.L, s->shape.E,
-		      s->shape.N);
+	kernel->backward(&s->d, s->d_out, s->states, &s->in, s->shape.B, s->shape.L, s->shape.E,
+			 s->shape.N);
 }
 
 /* out of one channel of one flow, in double. */
@@ -256,7 +260,7 @@ static void test_output_may_take_the_place_of_x(void **state)
 	(void)state;
 	scan_begin(&s, p);
 	forward(&s, NULL);
-	scan_forward(s.array[X], NULL, &s.in, p->B, p->L, p->E, p->N);
+	kernel->forward(s.array[X], NULL, &s.in, p->B, p->L, p->E, p->N);
 	assert_memory_equal(s.array[X], s.out, bytes);
 	scan_end(&s);
 }
@@ -341,5 +345,14 @@ int main(void)
 		cmocka_unit_test(test_weight_gradients_keep_their_accuracy_over_many_flows),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed;
+
+	kernel = &scan_eight;
+	failed = cmocka_run_group_tests_name("eight lanes", tests, NULL, NULL);
+	if (!scan_sixteen_runs()) {
+		printf("sixteen lanes: not tested, this processor has no AVX-512\n");
+		return failed;
+	}
+	kernel = &scan_sixteen;
+	return failed + cmocka_run_group_tests_name("sixteen lanes", tests, NULL, NULL);
 }
