@@ -116,20 +116,23 @@ static void classes_of_many_captures_are_spread_evenly(void **state)
 	assert_int_equal(counts.cut_captures, 0);
 }
 
+/* The class that is dealt first is even whichever five are the large ones. */
 static void a_capture_of_several_classes_evens_out_all_of_them(void **state)
 {
 	(void)state;
 	for (int i = 0; i < 10; i++) {
 		uint32_t capture = add_capture();
 
-		add_flow(capture, TOR, (uint64_t)i * S, 1);
+		add_flow(capture, DNS, (uint64_t)i * S, 1);
 		for (int k = 0; k < (i < 5 ? 20 : 1); k++)
 			add_flow(capture, TLS, (uint64_t)i * S + 1 + (uint64_t)k, 1);
 	}
-	deal(1);
-	for (unsigned k = 0; k < N_FOLDS; k++) {
-		assert_int_equal(flows_of(TOR, k), 2);
-		assert_int_equal(flows_of(TLS, k), 21);
+	for (uint64_t seed = 1; seed < 6; seed++) {
+		deal(seed);
+		for (unsigned k = 0; k < N_FOLDS; k++) {
+			assert_in_range(flows_of(DNS, k), 1, 3);
+			assert_in_range(flows_of(TLS, k), 20, 22);
+		}
 	}
 }
 
