@@ -146,14 +146,14 @@ static void expect_refused(const char *where, int code, const char *want)
 		fail_msg("want: %s\ngot:  %s", want, e.text);
 }
 
-/* Root that writes to /dev/null must not put a file in its place. */
+/* Root that writes to /dev/null must not put a file in its place; tried on a pipe, so that a broken
+ * writer breaks no host. */
 static void what_is_no_file_is_not_replaced(void **state)
 {
 	char pipe[80];
 
 	(void)state;
 	expect_refused(folder, -EINVAL, "is there and no regular file");
-	expect_refused("/dev/null", -EINVAL, "is there and no regular file");
 	snprintf(pipe, sizeof(pipe), "%s/pipe", folder);
 	assert_int_equal(mkfifo(pipe, 0600), 0);
 	expect_refused(pipe, -EINVAL, "is there and no regular file");
