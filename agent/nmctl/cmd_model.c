@@ -64,6 +64,27 @@ static void print_object(FILE *out, const char *label, const json_t *object)
 	output_field(out, label, "%s", text ? text : "?");
 }
 
+static void print_network(FILE *out, const json_t *m)
+{
+	const char *backbone = output_string(m, "architecture.backbone", "?");
+	double dim = output_number(m, "architecture.embed_dim", 0);
+	double depth = output_number(m, "architecture.depth", 0);
+	double expand = output_number(m, "architecture.expand", 0);
+
+	if (output_member(m, "architecture.heads"))
+		output_field(out, "network", "%s, D %.0f, depth %.0f, heads %.0f, expand %.0f",
+			     backbone, dim, depth, output_number(m, "architecture.heads", 0),
+			     expand);
+	else
+		output_field(out, "network",
+			     "%s, D %.0f, depth %.0f, state %.0f, conv %.0f, expand %.0f", backbone,
+			     dim, depth, output_number(m, "architecture.d_state", 0),
+			     output_number(m, "architecture.d_conv", 0), expand);
+	output_field(out, "embedding", "bytes: %s; sizes and times: %s",
+		     output_string(m, "architecture.byte_embedding", "stride"),
+		     output_string(m, "architecture.value_embedding", "sinusoid"));
+}
+
 static void print_model(FILE *out, const json_t *m)
 {
 	char text[HUMAN_TEXT];
@@ -71,22 +92,17 @@ static void print_model(FILE *out, const json_t *m)
 
 	output_field(out, "file", "%s", output_string(m, "path", "?"));
 	output_field(out, "sha256", "%s", output_string(m, "sha256", "?"));
-	output_field(out, "network", "%s, D %.0f, depth %.0f, state %.0f, conv %.0f, expand %.0f",
-		     output_string(m, "architecture.backbone", "?"),
-		     output_number(m, "architecture.embed_dim", 0),
-		     output_number(m, "architecture.depth", 0),
-		     output_number(m, "architecture.d_state", 0),
-		     output_number(m, "architecture.d_conv", 0),
-		     output_number(m, "architecture.expand", 0));
+	print_network(out, m);
 	if (parameters > 0)
 		output_field(out, "parameters", "%s", human_count(parameters, text));
 	output_field(
 		out, "reads",
 		"%s: bytes of %.0f packets (%.0f header + %.0f payload), sizes and times of "
-		"%.0f",
+		"%.0f%s",
 		output_string(m, "tokens.direction", "?"), output_number(m, "tokens.packets", 0),
 		output_number(m, "tokens.header_bytes", 0),
-		output_number(m, "tokens.payload_bytes", 0), output_number(m, "tokens.seq_len", 0));
+		output_number(m, "tokens.payload_bytes", 0), output_number(m, "tokens.seq_len", 0),
+		json_is_true(output_member(m, "tokens.packed")) ? ", packed" : "");
 	print_list(out, "debiased", output_member(m, "tokens.debias"));
 	if (output_member(m, "engine"))
 		output_field(out, "engine", "%s", output_string(m, "engine", "?"));
