@@ -165,12 +165,16 @@ bench-classify: $(BUILD)/nmctl $(BUILD)/tests/bench/classify
 # Samples a second of fine-tuning, ours and PyTorch's in turn: make bench-train THREADS=2
 THREADS ?= $(shell nproc)
 ROUNDS  ?= 5
-$(BUILD)/tests/bench/train: $(call obj,tests/bench/train.c) $(call lib,model)
+$(BUILD)/tests/bench/train $(BUILD)/tests/bench/forward_peak: $(BUILD)/%: $(BUILD)/obj/%.o $(call lib,model)
 	@mkdir -p $(@D)
 	$(call msg,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_MODEL)
 bench-train: $(BUILD)/tests/bench/train
 	@$(call install,$(BENCH_DEPS))
 	/usr/bin/python3 tests/bench/train_torch.py $< $(THREADS) $(ROUNDS)
+
+# The forward pass at the paper's size against the matrix product's peak, and where its time goes.
+bench-forward: $(BUILD)/tests/bench/forward_peak
+	$<
 
 # Tools of the tests in namespaces: replayed captures and steady load, counted at the far side.
 TOOLS := $(BUILD)/tests/tools/replay $(BUILD)/tests/tools/load
@@ -279,6 +283,7 @@ define HELP
   bench-xdp              nanoseconds a packet of the loaded programs (root)
   bench-classify         flows a second of nmctl classify; CAPTURES=DIR MODEL=FILE
   bench-train            samples a second of fine-tuning, ours and PyTorch's; THREADS=N ROUNDS=N
+  bench-forward          share of the matrix product's peak that the forward pass reaches
   parity CAPTURES=DIR    kernel and user space over a folder of captures, record by record (root)
   replay CAPTURE=FILE    one capture across a guarded veth pair (root)
   fuzz-NAME SECONDS=60   libFuzzer on one parser: $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -289,5 +294,5 @@ endef
 help:
 	@: $(info $(HELP))
 
-.PHONY: help all tests check demo replay parity bench-xdp bench-classify bench-train asan tsan deps deps-check headers layers format format-check clean compile_commands.json
+.PHONY: help all tests check demo replay parity bench-xdp bench-classify bench-train bench-forward asan tsan deps deps-check headers layers format format-check clean compile_commands.json
 -include $(wildcard $(BUILD)/*.d) $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
