@@ -206,29 +206,47 @@ static void test_gradients_are_the_derivatives_of_the_plain_scan(void **state)
 	}
 }
 
+static void expect_forward(struct scan *s)
+{
+	const struct shape *p = &s->shape;
+	double *v[N_ARRAYS], want[64];
+
+	widen(v, s);
+	forward(s, NULL);
+	for (size_t j = 0; j < p->B * p->E; j++) {
+		size_t b = j / p->E, e = j % p->E;
+
+		channel_forward(want, v, p, b, e);
+		for (size_t t = 0; t < p->L; t++)
+			assert_true(fabs(s->out[(b * p->L + t) * p->E + e] - want[t]) < 1e-5);
+	}
+	for (int j = 0; j < N_ARRAYS; j++)
+		free(v[j]);
+}
+
 static void test_forward_agrees_with_the_plain_scan(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < N_SHAPES; i++) {
-		const struct shape *p = &shapes[i];
 		struct scan s;
-		double *v[N_ARRAYS], want[64];
 
-		scan_begin(&s, p);
-		widen(v, &s);
-		forward(&s, NULL);
-		for (size_t j = 0; j < p->B * p->E; j++) {
-			size_t b = j / p->E, e = j % p->E;
-
-			channel_forward(want, v, p, b, e);
-			for (size_t t = 0; t < p->L; t++)
-				assert_true(fabs(s.out[(b * p->L + t) * p->E + e] - want[t]) <
-					    1e-5);
-		}
-		for (int j = 0; j < N_ARRAYS; j++)
-			free(v[j]);
+		scan_begin(&s, &shapes[i]);
+		expect_forward(&s);
 		scan_end(&s);
 	}
+}
+
+/* Decays far below 2^-126, where the exponent of a float ends: down to e^-10000. */
+static void test_a_state_that_decays_to_nothing_is_forgotten(void **state)
+{
+	struct scan s;
+
+	(void)state;
+	scan_begin(&s, &shapes[0]);
+	for (size_t i = 0; i < s.length[A_LOG]; i++)
+		s.array[A_LOG][i] += (float)(i % 9);
+	expect_forward(&s);
+	scan_end(&s);
 }
 
 static void test_keeping_states_does_not_change_a_bit_of_the_output(void **state)
@@ -338,6 +356,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forward_agrees_with_the_plain_scan),
+		cmocka_unit_test(test_a_state_that_decays_to_nothing_is_forgotten),
 		cmocka_unit_test(test_keeping_states_does_not_change_a_bit_of_the_output),
 		cmocka_unit_test(test_output_may_take_the_place_of_x),
 		cmocka_unit_test(test_gradients_are_the_derivatives_of_the_plain_scan),
