@@ -176,6 +176,15 @@ bench-train: $(BUILD)/tests/bench/train
 bench-forward: $(BUILD)/tests/bench/forward_peak
 	$<
 
+# A trained network beside a random forest, fold by fold: make bench-accuracy SET=FILE.nmd, or
+# CAPTURES=DIR LABELS=FILE. Minutes a fold, and it goes on where it was interrupted.
+FOLDS    ?= 0 1 2 3 4
+SETTINGS ?= model/settings/nano.conf
+bench-accuracy: $(BUILD)/nmtrain
+	@$(call install,$(ACCURACY_DEPS))
+	@BUILD="$(BUILD)" SET="$(SET)" CAPTURES="$(CAPTURES)" LABELS="$(LABELS)" FOLDS="$(FOLDS)" \
+	  SETTINGS="$(SETTINGS)" PRETRAIN="$(PRETRAIN)" tests/bench/accuracy.sh
+
 # Tools of the tests in namespaces: replayed captures and steady load, counted at the far side.
 TOOLS := $(BUILD)/tests/tools/replay $(BUILD)/tests/tools/load
 $(TOOLS): $(BUILD)/%: $(BUILD)/obj/%.o $(call obj,tests/tools/netns.c tests/tools/packet_view.c tests/tools/frames.c) $(call lib,event) $(call lib,flow)
@@ -231,6 +240,9 @@ CHECK_DEPS := $(DEMO_DEPS) curl openssl openssh-client dropbear-bin dnsmasq-base
 # PyTorch, to compare with: bench-train alone needs it.
 BENCH_DEPS := python3-torch libopenblas0-pthread python3-numpy
 
+# A random forest, to compare with: bench-accuracy alone needs it.
+ACCURACY_DEPS := python3-sklearn python3-numpy
+
 install = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing from Debian:" $$missing; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
@@ -284,6 +296,8 @@ define HELP
   bench-classify         flows a second of nmctl classify; CAPTURES=DIR MODEL=FILE
   bench-train            samples a second of fine-tuning, ours and PyTorch's; THREADS=N ROUNDS=N
   bench-forward          share of the matrix product's peak that the forward pass reaches
+  bench-accuracy         ours and a random forest on the same flows and folds; SET=FILE.nmd, or
+                         CAPTURES=DIR LABELS=FILE; FOLDS="0 1" SETTINGS=FILE PRETRAIN=yes
   parity CAPTURES=DIR    kernel and user space over a folder of captures, record by record (root)
   replay CAPTURE=FILE    one capture across a guarded veth pair (root)
   fuzz-NAME SECONDS=60   libFuzzer on one parser: $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -294,5 +308,5 @@ endef
 help:
 	@: $(info $(HELP))
 
-.PHONY: help all tests check demo replay parity bench-xdp bench-classify bench-train bench-forward asan tsan deps deps-check headers layers format format-check clean compile_commands.json
+.PHONY: help all tests check demo replay parity bench-xdp bench-classify bench-train bench-forward bench-accuracy asan tsan deps deps-check headers layers format format-check clean compile_commands.json
 -include $(wildcard $(BUILD)/*.d) $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
