@@ -183,7 +183,7 @@ SETTINGS ?= model/settings/nano.conf
 bench-accuracy: $(BUILD)/nmtrain
 	@$(call install,$(ACCURACY_DEPS))
 	@BUILD="$(BUILD)" SET="$(SET)" CAPTURES="$(CAPTURES)" LABELS="$(LABELS)" FOLDS="$(FOLDS)" \
-	  SETTINGS="$(SETTINGS)" PRETRAIN="$(PRETRAIN)" tests/bench/accuracy.sh
+	  SETTINGS="$(SETTINGS)" OVERRIDES="$(OVERRIDES)" PRETRAIN="$(PRETRAIN)" tests/bench/accuracy.sh
 
 # Tools of the tests in namespaces: replayed captures and steady load, counted at the far side.
 TOOLS := $(BUILD)/tests/tools/replay $(BUILD)/tests/tools/load
@@ -297,7 +297,7 @@ define HELP
   bench-train            samples a second of fine-tuning, ours and PyTorch's; THREADS=N ROUNDS=N
   bench-forward          share of the matrix product's peak that the forward pass reaches
   bench-accuracy         ours and a random forest on the same flows and folds; SET=FILE.nmd, or
-                         CAPTURES=DIR LABELS=FILE; FOLDS="0 1" SETTINGS=FILE PRETRAIN=yes
+                         CAPTURES=DIR LABELS=FILE; FOLDS="0 1" SETTINGS=FILE OVERRIDES="KEY=VALUE ..." PRETRAIN=yes
   parity CAPTURES=DIR    kernel and user space over a folder of captures, record by record (root)
   replay CAPTURE=FILE    one capture across a guarded veth pair (root)
   fuzz-NAME SECONDS=60   libFuzzer on one parser: $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

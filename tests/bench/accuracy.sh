@@ -5,7 +5,8 @@
 # the one after it validates, the others train.
 #
 #   SET=FILE.nmd, or CAPTURES=DIR and LABELS=FILE (default DIR/labels.tsv)
-#   SETTINGS=FILE.conf  PRETRAIN=yes: begin with an encoder made as [pretrain] there says
+#   SETTINGS=FILE.conf  OVERRIDES="SECTION.KEY=VALUE ..." over it
+#   PRETRAIN=yes: begin with an encoder made as [pretrain] there says
 #
 # Training takes minutes a fold, so models are kept, in a folder of their own for each set and
 # settings, and a run that was interrupted goes on where it was. The folder is named at the start:
@@ -20,6 +21,10 @@ CAPTURES=${CAPTURES:-}
 LABELS=${LABELS:-$CAPTURES/labels.tsv}
 SETTINGS=${SETTINGS:-model/settings/nano.conf}
 PRETRAIN=${PRETRAIN:-}
+set_words=()
+for word in ${OVERRIDES:-}; do
+	set_words+=(--set "$word")
+done
 read -ra FOLDS <<<"${FOLDS:-0 1 2 3 4}"
 
 give_up() { # STATUS TEXT
@@ -47,7 +52,8 @@ train() {
 	shift 3
 	[ ! -e "$output" ] || return 0
 	[ ! -e "$output.checkpoint" ] || set -- --resume
-	"$NMTRAIN" "$command" --data "$SET" --settings "$SETTINGS" --fold "$fold" --output "$output" "$@" \
+	"$NMTRAIN" "$command" --data "$SET" --settings "$SETTINGS" --fold "$fold" --output "$output" \
+		"${set_words[@]}" "$@" \
 		>/dev/null || give_up 1 "fold $fold: nmtrain $command did not end well"
 }
 
@@ -73,7 +79,8 @@ if [ -z "$SET" ]; then
 	set_of_captures
 fi
 [ -r "$SET" ] || give_up 2 "$SET cannot be read"
-settings=$("$NMTRAIN" finetune --print-settings --settings "$SETTINGS") || exit 2
+settings=$("$NMTRAIN" finetune --print-settings --settings "$SETTINGS" \
+	"${set_words[@]}") || exit 2
 WORK=$BUILD/accuracy/$({ cat "$SET" && echo "$settings $PRETRAIN"; } | short_hash)
 mkdir -p "$WORK" || exit 1
 echo "models and reports: $WORK"
