@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The network's operators and their gradients on plain arrays, row-major, shapes first in the
- * comments. Letters as in the paper (arXiv 2601.21792, and arXiv 2312.00752 for the mixer): B flows,
- * L tokens, M rows (tokens of any flows), D width of the model, E = expand * D inner width, N
- * states, K taps of the convolution, R rank of dt. Weights come in the official layout. None of them
- * allocates, fails or keeps state.
+ * comments. Letters as in the paper (arXiv 2601.21792, and arXiv 2312.00752 for the mixer): B
+ * flows, L tokens, M rows (tokens of any flows), D width of the model, E = expand * D inner width,
+ * N states, K taps of the convolution, R rank of dt. Weights come in the official layout. None of
+ * them allocates, fails or keeps state.
  *
  * Gradients: d_NAME is the loss's derivative by NAME and has its shape. Of weights it is added to;
  * of inputs it is written, unless the comment says added.
@@ -36,8 +36,8 @@ const char *linear_library(void);
 void add_norm_forward(float *out, float *residual, const float *h, const float *weight, size_t M,
 		      size_t D, int first);
 
-/* residual (M, D) as the forward left it. d_residual += what comes through the norm: afterwards it is
- * the gradient of both addends. */
+/* residual (M, D) as the forward left it. d_residual += what comes through the norm: afterwards it
+ * is the gradient of both addends. */
 void norm_backward(float *d_residual, float *d_weight, const float *d_out, const float *residual,
 		   const float *weight, size_t M, size_t D);
 
@@ -61,8 +61,8 @@ struct scan_inputs {
 	size_t bc_stride;
 	const float *A_log, *D, *dt_bias;
 };
-/* states: NULL, or (B, scan_chunks(L), E, N): the state before each chunk of SCAN_CHUNK tokens, for
- * scan_backward. */
+/* states: NULL, or B * scan_chunks(L) * E * N floats, in an order of their own: the state before
+ * each chunk of SCAN_CHUNK tokens, for scan_backward. */
 #define SCAN_CHUNK 16
 static inline size_t scan_chunks(size_t L)
 {
@@ -71,8 +71,8 @@ static inline size_t scan_chunks(size_t L)
 void scan_forward(float *out, float *states, const struct scan_inputs *in, size_t B, size_t L,
 		  size_t E, size_t N);
 
-/* Inputs' gradients in the layout of struct scan_inputs; bc's rows begin bc_stride floats apart. None
- * may be one of the inputs. */
+/* Inputs' gradients in the layout of struct scan_inputs; bc's rows begin bc_stride floats apart.
+ * None may be one of the inputs. */
 struct scan_gradients {
 	float *x, *z, *dt, *bc;
 	size_t bc_stride;
@@ -85,7 +85,8 @@ void scan_backward(const struct scan_gradients *d, const float *d_out, const flo
 void sinusoid_forward(float *out, float value, const float *frequency, size_t D);
 /* frequency k = 10000^(-2k/D) */
 void sinusoid_frequency(float *frequency, size_t D);
-/* out (M, D): row m is the sum over i of table[i][bytes[m * stride + i]], table (stride, 256, D). */
+/* out (M, D): row m is the sum over i of table[i][bytes[m * stride + i]], table (stride, 256, D).
+ */
 void byte_table_forward(float *out, const uint8_t *bytes, const float *table, size_t M,
 			size_t stride, size_t D);
 void byte_table_backward(float *d_table, const float *d_out, const uint8_t *bytes, size_t M,
