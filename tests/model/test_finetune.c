@@ -86,7 +86,7 @@ static void check_overfits(const char *backbone, unsigned telling)
 	set_init(&train_set, 24, telling, 1);
 	set_init(&others, 60, telling, 2);
 	config = config_of(backbone, &train_set, &train_set);
-	s = train(&config, 2, 30, 1);
+	s = train(&config, 1, 30, 1);
 	assert_true(s->best_score.accuracy == 1);
 	assert_true(s->best_score.score == 1);
 	/* and it is what tells the classes apart that was learnt */
@@ -140,7 +140,7 @@ static void check_shuffled(const char *backbone)
 	shuffle_labels(&train_set, 1);
 	shuffle_labels(&validation, 2);
 	config = config_of(backbone, &train_set, &validation);
-	s = train(&config, 2, 50, 1);
+	s = train(&config, 1, 50, 1);
 	unseen = score_of(&config, s->weights);
 	config.validation = samples_of(&train_set);
 	by_heart = score_of(&config, s->weights);
