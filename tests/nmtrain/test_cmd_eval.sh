@@ -3,44 +3,15 @@
 # nmtrain eval as built, on a set of the tests' captures and the model that is shipped: TAP.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-build=${BUILD:-build}
-[ "${build#/}" != "$build" ] || build=$PWD/$build
-model=model/weights/bootstrap.safetensors
-n=0
+. tests/nmtrain/lib.sh
 
-if [ ! -x "$build/nmtrain" ]; then
-	echo "1..0 # SKIP no $build/nmtrain: make it, or name its folder with BUILD"
-	exit 0
-fi
 if ! command -v jq >/dev/null; then
 	echo "1..0 # SKIP there is no jq"
 	exit 0
 fi
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
+model=model/weights/bootstrap.safetensors
 set=$dir/set.nmd
 
-check() { # CLAIM COMMAND...
-	local claim=$1
-	shift
-	n=$((n + 1))
-	if "$@" >"$dir/why" 2>&1; then
-		echo "ok $n - $claim"
-	else
-		echo "not ok $n - $claim"
-		sed 's/^/# /' "$dir/why" "$dir/out" "$dir/err"
-	fi
-}
-
-run() { # STATUS ARGUMENT...
-	local want=$1 got
-	shift
-	"$build/nmtrain" "$@" >"$dir/out" 2>"$dir/err"
-	got=$?
-	[ $got -eq "$want" ] || { echo "nmtrain $*: status $got, not $want"; return 1; }
-}
-out_has() { grep -qF -- "$1" "$dir/out" || { echo "standard output lacks: $1"; return 1; }; }
-err_has() { grep -qF -- "$1" "$dir/err" || { echo "standard error lacks: $1"; return 1; }; }
 figure() { sed -nE "s/^figure $1 ([-0-9.]+) ratio$/\1/p" "$dir/out"; }
 jq_holds() { # FILE FILTER
 	jq -e "$2" "$1" >/dev/null || { echo "$1: not so: $2"; return 1; }
