@@ -62,24 +62,17 @@ static struct train_config loop_config(const struct session *s)
 	return config;
 }
 
-struct beginning {
-	const struct session *session;
-	const struct layout *layout;
-};
-
-static int first_weights(void *ctx, float *weights, struct error *e)
+static int first_weights(const struct session *s, float *weights, struct error *e)
 {
-	const struct beginning *b = ctx;
-	const struct session *s = b->session;
 	struct rng rng = rng_stream(s->settings.run.seed, UINT64_MAX, 0);
 	int rc;
 
-	initialise(b->layout, weights, &rng);
+	initialise(s->layout, weights, &rng);
 	if (!s->options.from)
 		return 0;
-	rc = pretrained_load(s->options.from, &s->settings, b->layout, weights, e);
+	rc = pretrained_load(s->options.from, &s->settings, s->layout, weights, e);
 	if (!rc)
-		initialise_head(b->layout, weights, &rng);
+		initialise_head(s->layout, weights, &rng);
 	return rc;
 }
 
@@ -178,18 +171,18 @@ static int finetune(struct session *s)
 	struct error *e = &s->t->error;
 	cleanup(free_finetune) struct finetune *f = NULL;
 	struct train_config config = loop_config(s);
-	struct beginning beginning = {.session = s};
+	const struct layout *layout;
 	struct train_task task;
 	int rc = new_task(s, &f, e);
 
 	if (rc)
 		return nmtrain_result(s->t, rc);
-	beginning.layout = finetune_layout(f);
+	layout = finetune_layout(f);
 	task = finetune_task(f);
-	announce(s, beginning.layout);
-	rc = session_run(s, &task, &config, first_weights, &beginning, e);
+	announce(s, layout);
+	rc = session_run(s, &task, &config, first_weights, e);
 	if (!rc)
-		rc = write_model(s, beginning.layout, e);
+		rc = write_model(s, layout, e);
 	if (rc)
 		return nmtrain_result(s->t, rc);
 	session_remove_checkpoint(s);

@@ -56,18 +56,12 @@ static struct train_config loop_config(const struct session *s)
 	return config;
 }
 
-struct beginning {
-	const struct session *session;
-	const struct layout *layout;
-};
-
-static int first_weights(void *ctx, float *weights, struct error *e)
+static int first_weights(const struct session *s, float *weights, struct error *e)
 {
-	const struct beginning *b = ctx;
-	struct rng rng = rng_stream(b->session->settings.run.seed, UINT64_MAX, 0);
+	struct rng rng = rng_stream(s->settings.run.seed, UINT64_MAX, 0);
 
 	(void)e;
-	initialise(b->layout, weights, &rng);
+	initialise(s->layout, weights, &rng);
 	return 0;
 }
 
@@ -84,20 +78,20 @@ static int pretrain(struct session *s)
 	struct error *e = &s->t->error;
 	cleanup(free_pretrain) struct pretrain *p = NULL;
 	struct train_config config = loop_config(s);
-	struct beginning beginning = {.session = s};
+	const struct layout *layout;
 	struct train_task task;
 	int rc = new_task(s, &p, e);
 
 	if (rc)
 		return nmtrain_result(s->t, rc);
-	beginning.layout = pretrain_layout(p);
+	layout = pretrain_layout(p);
 	task = pretrain_task(p);
 	fprintf(s->t->log, "%u flows of the training folds\n%s, %zu parameters, %u threads\n",
-		s->data->train.n, s->settings.architecture.backbone, beginning.layout->n_values,
+		s->data->train.n, s->settings.architecture.backbone, layout->n_values,
 		config.threads);
-	rc = session_run(s, &task, &config, first_weights, &beginning, e);
+	rc = session_run(s, &task, &config, first_weights, e);
 	if (!rc)
-		rc = write_encoder(s, beginning.layout, e);
+		rc = write_encoder(s, layout, e);
 	if (rc)
 		return nmtrain_result(s->t, rc);
 	session_remove_checkpoint(s);

@@ -38,9 +38,9 @@ struct session {
 	char from_sha256[65];          /* of --from, "" without */
 	bool labelled;                 /* fine-tuning: told by epochs, with its score */
 	struct train_state *state;     /* after session_run */
+	const struct layout *layout;   /* the task's, from session_run on */
 	double loss;                   /* mean of about the last 50 batches */
 	/* private */
-	const struct layout *layout;
 	bool has_score, has_loss;
 	double score;
 	struct progress progress;
@@ -55,13 +55,15 @@ bool session_begin(struct session *s, struct nmtrain *t, int argc, char **argv, 
 		   int *ret_status);
 void session_fini(struct session *s);
 
+/* The weights that a run begins with, in s->layout. */
+typedef int (*session_initialise_fn)(const struct session *s, float *weights, struct error *e);
+
 /*
  * Runs task from the checkpoint's state, or from what initialise writes into weights. 0, with
  * s->state: the run is done. -EINTR: interrupted, and saved.
  */
 int session_run(struct session *s, const struct train_task *task, const struct train_config *config,
-		int (*initialise)(void *ctx, float *weights, struct error *e), void *ctx,
-		struct error *e);
+		session_initialise_fn initialise, struct error *e);
 
 /* What a model file keeps under `training`; without times, so that equal runs give equal files.
  * New reference, NULL when memory is short. */

@@ -172,25 +172,23 @@ static int restore(struct session *s, uint64_t total_steps, struct error *e)
 }
 
 static int prepare_state(struct session *s, const struct train_config *config,
-			 int (*initialise)(void *ctx, float *weights, struct error *e), void *ctx,
-			 struct error *e)
+			 session_initialise_fn initialise, struct error *e)
 {
 	if (train_state_new(s->layout, config->average_decay > 0, &s->state))
 		return error_set(e, -ENOMEM, "no memory for %zu values", s->layout->n_values);
 	if (s->resumed)
 		return restore(s, config->total_steps, e);
-	return initialise(ctx, s->state->weights, e);
+	return initialise(s, s->state->weights, e);
 }
 
 int session_run(struct session *s, const struct train_task *task, const struct train_config *config,
-		int (*initialise)(void *ctx, float *weights, struct error *e), void *ctx,
-		struct error *e)
+		session_initialise_fn initialise, struct error *e)
 {
 	const struct train_hooks hooks = {.ctx = s, .on_step = on_step, .on_save = on_save};
 	int rc;
 
 	s->layout = task->layout;
-	rc = prepare_state(s, config, initialise, ctx, e);
+	rc = prepare_state(s, config, initialise, e);
 	if (rc)
 		return rc;
 	nmtrain_catch_signals();
