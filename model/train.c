@@ -14,7 +14,6 @@ struct run {
 	struct train_state *state;
 	const struct train_hooks *hooks;
 	struct train_workers *workers;
-	float *gradient;
 	uint32_t *order; /* of the epoch's samples */
 	uint32_t order_epoch;
 	uint32_t steps_per_epoch;
@@ -110,12 +109,13 @@ static int step(struct run *run, struct train_report *report, struct error *e)
 		.n = left < c->batch ? left : c->batch,
 	};
 	size_t n_values = run->task->layout->n_values;
+	float *gradient;
 
 	if (run->order_epoch != batch.epoch)
 		shuffle(run, batch.epoch);
 	batch.denominator = run->task->begin(run->task->ctx, &batch);
-	report->loss = train_workers_gradient(run->workers, &batch, s->weights, run->gradient);
-	report->gradient_norm = gradient_clip(run->gradient, n_values, c->clip_norm);
+	gradient = train_workers_gradient(run->workers, &batch, s->weights, &report->loss);
+	report->gradient_norm = gradient_clip(gradient, n_values, c->clip_norm);
 	if (!isfinite(report->loss) || !isfinite(report->gradient_norm))
 		return error_set(e, -ERANGE,
 				 "step %llu: the loss (%g) or its gradient (%g) is not finite; a "
@@ -124,7 +124,7 @@ static int step(struct run *run, struct train_report *report, struct error *e)
 	report->learning_rate =
 		schedule_rate(&c->schedule, (double)(s->step + 1) / (double)run->steps_per_epoch);
 	adamw_step(&c->adamw, run->task->layout, report->learning_rate, s->step + 1, s->weights,
-		   s->m, s->v, run->gradient);
+		   s->m, s->v, gradient);
 	s->step++;
 	if (s->average)
 		average(s, c->average_decay, n_values);
@@ -214,9 +214,8 @@ int train_run(const struct train_task *task, const struct train_config *config,
 
 	if (task->n_samples == 0)
 		return error_set(e, -EINVAL, "no samples to train on");
-	run.gradient = malloc(task->layout->n_values * sizeof(float));
 	run.order = malloc(task->n_samples * sizeof(*run.order));
-	if (run.gradient && run.order)
+	if (run.order)
 		r = train_workers_new(task, config->threads, &run.workers);
 	if (r)
 		error_set(e, r, "no memory or threads to train with: %u threads, %zu values each",
@@ -224,7 +223,6 @@ int train_run(const struct train_task *task, const struct train_config *config,
 	else
 		r = run_steps(&run, e);
 	train_workers_free(run.workers);
-	free(run.gradient);
 	free(run.order);
 	return r;
 }

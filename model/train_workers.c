@@ -166,22 +166,24 @@ void train_workers_free(struct train_workers *w)
 	free(w);
 }
 
-double train_workers_gradient(struct train_workers *w, const struct train_batch *batch,
-			      const float *weights, float *gradient)
+float *train_workers_gradient(struct train_workers *w, const struct train_batch *batch,
+			      const float *weights, double *ret_loss)
 {
 	size_t n_values = w->task->layout->n_values;
-	double loss = 0;
+	float *sum = w->worker[0].gradient;
+	double loss;
 
 	w->batch = batch;
 	w->weights = weights;
 	run_job(w, JOB_GRADIENT);
-	memcpy(gradient, w->worker[0].gradient, n_values * sizeof(float));
-	for (uint32_t i = 0; i < w->n; i++) {
+	loss = w->worker[0].loss;
+	for (uint32_t i = 1; i < w->n; i++) {
 		loss += w->worker[i].loss;
-		for (size_t k = 0; i > 0 && k < n_values; k++)
-			gradient[k] += w->worker[i].gradient[k];
+		for (size_t k = 0; k < n_values; k++)
+			sum[k] += w->worker[i].gradient[k];
 	}
-	return loss;
+	*ret_loss = loss;
+	return sum;
 }
 
 void train_workers_validate(struct train_workers *w, const float *weights)

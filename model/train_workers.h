@@ -12,7 +12,7 @@ struct train_workers;
 int train_workers_new(const struct train_task *task, uint32_t n_threads,
 		      struct train_workers **ret_workers);
 void train_workers_free(struct train_workers *w); /* accepts NULL */
-/* gradient (layout.n_values) is written; returns the batch's loss. */
-double train_workers_gradient(struct train_workers *w, const struct train_batch *batch,
-			      const float *weights, float *gradient);
+/* The batch's gradient (layout.n_values), which lives until the next call and may be changed. */
+float *train_workers_gradient(struct train_workers *w, const struct train_batch *batch,
+			      const float *weights, double *ret_loss);
 void train_workers_validate(struct train_workers *w, const float *weights);
