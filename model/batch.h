@@ -23,6 +23,12 @@ struct batch {
 	uint16_t *n_places; /* (n) */
 };
 
+/* Sizes end in a CLS, times end in one, bytes end in one: S + 1 tokens, S + 1, the rest of L. */
+static inline bool place_is_cls(size_t S, size_t L, size_t place)
+{
+	return place == S || place == 2 * S + 1 || place == L - 1;
+}
+
 int batch_new(const struct token_config *tokens, uint32_t stride, uint32_t capacity,
 	      struct batch **ret_batch);
 void batch_free(struct batch *b); /* accepts NULL */

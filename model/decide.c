@@ -6,15 +6,22 @@
 #include <math.h>
 #include <string.h>
 
+uint32_t decide_nearest(const float *logits, uint32_t n_classes)
+{
+	uint32_t best = 0;
+
+	for (uint32_t i = 1; i < n_classes; i++)
+		if (logits[i] > logits[best])
+			best = i;
+	return best;
+}
+
 /* Fills probability and class_index; returns log(sum exp(z / T)). */
 static double softmax(const struct model *m, const float *logits, struct decision *d)
 {
 	double temperature = m->calibration.temperature, sum = 0;
-	uint32_t best = 0;
+	uint32_t best = decide_nearest(logits, m->n_classes);
 
-	for (uint32_t i = 1; i < m->n_classes; i++)
-		if (logits[i] > logits[best])
-			best = i;
 	for (uint32_t i = 0; i < m->n_classes; i++)
 		sum += exp(((double)logits[i] - logits[best]) / temperature);
 	for (uint32_t i = 0; i < m->n_classes; i++)

@@ -27,5 +27,7 @@ struct decision {
 	float probability[MODEL_MAX_CLASSES];
 };
 
+/* The class of the largest logit, the first of equal ones. */
+uint32_t decide_nearest(const float *logits, uint32_t n_classes);
 void decide(const struct model *m, const float *logits, struct decision *ret_decision);
 const char *decided_by_name(enum decided_by by); /* "class", "threshold", "unknown" */

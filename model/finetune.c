@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "model/batch.h"
+#include "model/decide.h"
 #include "model/sample_edit.h"
 
 /* Tokens of a pass: activations of more do not stay in the second-level cache. */
@@ -147,13 +148,12 @@ static double begin(void *ctx, const struct train_batch *batch)
 static void drop_tokens(struct batch *b, uint32_t i, float probability, struct rng *rng)
 {
 	uint16_t *place = b->places + (size_t)i * b->n_tokens, n = 0;
-	uint16_t S = b->shape.seq_len;
 
 	for (uint16_t k = 0; k < b->n_places[i]; k++) {
 		uint16_t p = place[k];
-		bool cls = p == S || p == 2 * S + 1 || p == b->n_tokens - 1;
 
-		if (cls || rng_uniform(rng) >= probability)
+		if (place_is_cls(b->shape.seq_len, b->n_tokens, p) ||
+		    rng_uniform(rng) >= probability)
 			place[n++] = p;
 	}
 	b->n_places[i] = n;
@@ -247,16 +247,6 @@ static void validate(void *worker, uint32_t first, uint32_t n, const float *weig
 	}
 }
 
-static uint32_t largest(const float *logits, uint32_t n)
-{
-	uint32_t best = 0;
-
-	for (uint32_t c = 1; c < n; c++)
-		if (logits[c] > logits[best])
-			best = c;
-	return best;
-}
-
 /* Macro-F1 over the classes that have validation samples: a rare class counts like any other. */
 static struct train_score score(void *ctx)
 {
@@ -268,7 +258,8 @@ static struct train_score score(void *ctx)
 	struct train_score s = {0};
 
 	for (uint32_t i = 0; i < v->n; i++) {
-		uint32_t best = largest(f->validation_logits + (size_t)i * n_classes, n_classes);
+		uint32_t best =
+			decide_nearest(f->validation_logits + (size_t)i * n_classes, n_classes);
 
 		said[best]++;
 		is[v->label[i]]++;

@@ -163,11 +163,6 @@ static enum modality modality_of(const struct network *net, size_t place)
 					 : MODALITY_BYTE;
 }
 
-static bool is_cls(const struct network *net, size_t place)
-{
-	return place == net->S || place == 2 * net->S + 1 || place == net->L - 1;
-}
-
 /* Rows of all flows, in order. */
 static void lay_rows(struct pass *p, const struct batch *batch, uint32_t first)
 {
@@ -180,7 +175,7 @@ static void lay_rows(struct pass *p, const struct batch *batch, uint32_t first)
 		p->start[b] = row;
 		for (uint16_t i = 0; i < batch->n_places[first + b]; i++, row++) {
 			p->place[row] = place[i];
-			if (is_cls(net, place[i]))
+			if (place_is_cls(net->S, net->L, place[i]))
 				p->cls[b * MODALITIES + modality_of(net, place[i])] = row;
 		}
 	}
@@ -240,7 +235,8 @@ static void gather(struct pass *p, const struct batch *batch, uint32_t first, en
 		for (size_t row = p->start[b]; row < p->start[b + 1]; row++) {
 			size_t place = p->place[row];
 
-			if (modality_of(p->net, place) != m || is_cls(p->net, place))
+			if (modality_of(p->net, place) != m ||
+			    place_is_cls(p->net->S, p->net->L, place))
 				continue;
 			gather_input(p, batch, first + b, place, m);
 			g->row[g->n++] = row;
@@ -265,7 +261,7 @@ static void begin_rows(struct pass *p, const struct network_weights *w)
 		size_t place = p->place[row];
 		enum modality m = modality_of(net, place);
 		const float *position = w->position + place * D;
-		const float *cls = is_cls(net, place) ? w->cls[m] : NULL;
+		const float *cls = place_is_cls(net->S, net->L, place) ? w->cls[m] : NULL;
 
 		for (size_t d = 0; d < D; d++)
 			p->h[row * D + d] =

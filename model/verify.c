@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "model/batch.h"
+#include "model/decide.h"
 #include "model/engine.h"
 #include "model/safetensors.h"
 
@@ -92,16 +93,6 @@ static void fill_batch(struct batch *b, const struct vectors *v)
 	b->n = v->n;
 }
 
-static uint32_t best_class(const float *logits, uint32_t n)
-{
-	uint32_t best = 0;
-
-	for (uint32_t i = 1; i < n; i++)
-		if (logits[i] > logits[best])
-			best = i;
-	return best;
-}
-
 /* A difference that is not a number is the largest there is. */
 static void compare(const float *ours, const float *theirs, uint32_t n_classes,
 		    struct verify_result *result)
@@ -123,7 +114,7 @@ static void compare(const float *ours, const float *theirs, uint32_t n_classes,
 			result->worst_class = c;
 		}
 		result->n_other_class +=
-			best_class(ours, n_classes) != best_class(theirs, n_classes);
+			decide_nearest(ours, n_classes) != decide_nearest(theirs, n_classes);
 	}
 	if (worst > 0)
 		result->logits_deviation = worst / result->largest_logit;
