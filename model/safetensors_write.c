@@ -2,16 +2,12 @@
 /* See safetensors_write.h. */
 #include "model/safetensors_write.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "model/whole_file.h"
 
 static void free_json(json_t **json)
 {
@@ -88,25 +84,8 @@ static int make_header(const char *path, const struct raw_tensor *tensors, size_
 	return 0;
 }
 
-static int write_all(int fd, const void *bytes, size_t n)
-{
-	const char *at = bytes;
-
-	while (n) {
-		ssize_t done = write(fd, at, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -errno;
-		at += done;
-		n -= done;
-	}
-	return 0;
-}
-
-static int write_content(int fd, const char *header, const struct raw_tensor *tensors,
-			 size_t n_tensors)
+static int write_content(struct whole_file *file, const char *header,
+			 const struct raw_tensor *tensors, size_t n_tensors)
 {
 	size_t length = strlen(header);
 	uint8_t start[8];
@@ -114,74 +93,27 @@ static int write_content(int fd, const char *header, const struct raw_tensor *te
 
 	for (int i = 0; i < 8; i++)
 		start[i] = (uint8_t)((uint64_t)length >> (8 * i));
-	r = write_all(fd, start, sizeof(start));
+	r = whole_file_add(file, start, sizeof(start));
 	if (!r)
-		r = write_all(fd, header, length);
+		r = whole_file_add(file, header, length);
 	for (size_t i = 0; !r && i < n_tensors; i++)
-		r = write_all(fd, tensors[i].data,
-			      tensors[i].n_values * dtype_bytes(tensors[i].dtype));
+		r = whole_file_add(file, tensors[i].data,
+				   tensors[i].n_values * dtype_bytes(tensors[i].dtype));
 	return r;
-}
-
-/* A rename lasts only when its folder is synced too. */
-static int sync_folder(const char *path)
-{
-	char copy[PATH_MAX];
-	int fd, r;
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	r = fsync(fd) < 0 ? -errno : 0;
-	close(fd);
-	return r;
-}
-
-/* The process's number in the name: two that write the same path never share a temporary file. */
-static int create_beside(const char *path, char *temporary, size_t size, struct error *e)
-{
-	struct stat status;
-	int fd;
-
-	if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
-		return error_set(e, -EINVAL, "%s: is there and no regular file", path);
-	if ((size_t)snprintf(temporary, size, "%s.%d.tmp", path, (int)getpid()) >= size)
-		return error_set(e, -ENAMETOOLONG, "%.100s...: the path is too long", path);
-	unlink(temporary); /* of a process that had our number and died */
-	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	if (fd < 0)
-		return error_set(e, -errno, "%s: cannot create a file beside it: %s", path,
-				 strerror(errno));
-	return fd;
 }
 
 int safetensors_write(const char *path, const struct raw_tensor *tensors, size_t n_tensors,
 		      const struct safetensors_string *strings, size_t n_strings, struct error *e)
 {
 	cleanup(free_text) char *header = NULL;
-	char temporary[PATH_MAX];
-	int fd, r;
+	struct whole_file file;
+	int r = make_header(path, tensors, n_tensors, strings, n_strings, &header, e);
 
-	r = make_header(path, tensors, n_tensors, strings, n_strings, &header, e);
+	if (!r)
+		r = whole_file_create(&file, path, 0666, e);
 	if (r)
 		return r;
-	fd = create_beside(path, temporary, sizeof(temporary), e);
-	if (fd < 0)
-		return fd;
-	r = write_content(fd, header, tensors, n_tensors);
-	if (!r && fsync(fd) < 0)
-		r = -errno;
-	if (close(fd) < 0 && !r)
-		r = -errno;
-	if (!r && rename(temporary, path) < 0)
-		r = -errno;
-	if (r) {
-		unlink(temporary);
-		return error_set(e, r, "%s: cannot write: %s", path, strerror(-r));
-	}
-	r = sync_folder(path);
-	return r ? error_set(e, r, "%s: cannot sync its folder: %s", path, strerror(-r)) : 0;
+	return whole_file_end(&file, write_content(&file, header, tensors, n_tensors), e);
 }
 
 static uint32_t bits_of_float(float value)

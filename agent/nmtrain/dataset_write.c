@@ -2,21 +2,20 @@
 /* A data set to a file, as a stream: nothing but the set itself is in memory. */
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 #include "agent/nmtrain/dataset_build.h"
 #include "agent/nmtrain/dataset_format.h"
+#include "model/whole_file.h"
 
 /* 12 is a fifth smaller than 3 on real captures; beyond it little is gained for much time. */
 #define ZSTD_LEVEL 12
 
 struct out {
-	int fd;
+	struct whole_file file;
 	ZSTD_CCtx *zstd;
 	crypto_hash_sha256_state hash;
 	uint64_t packed_bytes;
@@ -24,20 +23,6 @@ struct out {
 	size_t n;
 	uint8_t raw[1 << 16], packed[1 << 16];
 };
-
-static int write_all(int fd, const uint8_t *bytes, size_t n)
-{
-	ssize_t done;
-
-	for (; n; bytes += done, n -= (size_t)done) {
-		done = write(fd, bytes, n);
-		if (done < 0 && errno == EINTR)
-			done = 0;
-		else if (done < 0)
-			return -errno;
-	}
-	return 0;
-}
 
 static void flush(struct out *o, ZSTD_EndDirective how)
 {
@@ -56,7 +41,7 @@ static void flush(struct out *o, ZSTD_EndDirective how)
 		}
 		crypto_hash_sha256_update(&o->hash, o->packed, out.pos);
 		o->packed_bytes += out.pos;
-		o->status = write_all(o->fd, o->packed, out.pos);
+		o->status = whole_file_add(&o->file, o->packed, out.pos);
 	} while (how == ZSTD_e_end ? left > 0 : in.pos < in.size);
 	o->n = 0;
 }
@@ -173,9 +158,9 @@ static int write_header(struct out *o)
 
 	memcpy(h.magic, NMD_MAGIC, sizeof(h.magic));
 	crypto_hash_sha256_final(&o->hash, h.sha256);
-	if (lseek(o->fd, 0, SEEK_SET) < 0)
+	if (lseek(o->file.fd, 0, SEEK_SET) < 0)
 		return -errno;
-	return write_all(o->fd, (uint8_t *)&h, sizeof(h));
+	return whole_file_add(&o->file, &h, sizeof(h));
 }
 
 static int write_file(struct out *o, const struct dataset *set)
@@ -187,43 +172,24 @@ static int write_file(struct out *o, const struct dataset *set)
 	if (!o->zstd ||
 	    ZSTD_isError(ZSTD_CCtx_setParameter(o->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL)))
 		return -ENOMEM;
-	o->status = write_all(o->fd, (const uint8_t *)&none, sizeof(none));
+	o->status = whole_file_add(&o->file, &none, sizeof(none));
 	put_set(o, set);
 	if (!o->status)
 		o->status = write_header(o);
-	if (!o->status && (fchmod(o->fd, 0644) || fsync(o->fd)))
-		o->status = -errno;
 	return o->status;
 }
 
-/* To a name of its own first: a reader sees the old file or the whole new one. */
 int dataset_write(const struct dataset *set, const char *path, struct error *e)
 {
 	struct out *o = calloc(1, sizeof(*o));
-	char *temporary = NULL;
-	int status = -ENOMEM;
-	struct stat st;
+	int status;
 
-	/* A device would be replaced, not written. */
-	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
-		free(o);
-		return error_set(e, -EINVAL, "%.180s: is there, and is no regular file", path);
-	}
-	if (o && asprintf(&temporary, "%s.XXXXXX", path) > 0) {
-		o->fd = mkostemp(temporary, O_CLOEXEC);
-		status = o->fd < 0 ? -errno : write_file(o, set);
-		if (o->fd >= 0 && close(o->fd) && !status)
-			status = -errno;
-		if (!status && rename(temporary, path))
-			status = -errno;
-		if (status && o->fd >= 0)
-			unlink(temporary);
-	}
-	if (o)
-		ZSTD_freeCCtx(o->zstd);
-	free(temporary);
+	if (!o)
+		return error_set(e, -ENOMEM, "%.180s: no memory to write it", path);
+	status = whole_file_create(&o->file, path, 0666, e);
+	if (!status)
+		status = whole_file_end(&o->file, write_file(o, set), e);
+	ZSTD_freeCCtx(o->zstd);
 	free(o);
-	return status ? error_set(e, status, "%.180s: cannot be written: %s", path,
-				  strerror(-status))
-		      : 0;
+	return status;
 }
